@@ -1,0 +1,77 @@
+# The install script is these pieces of sql/, in this order: state (tables, made
+# once), then code (functions and views, made again at every upgrade).
+SQL_STATE = head role event dead
+SQL_CODE = post schedule confirm pull join redrive view grant
+
+# Goals that need no PostgreSQL headers: each is a script, which builds and tests in
+# a scratch folder of its own. ONE=test/sql/post.sql picks one test of `check` or `accept`
+# (which makes what a script prints its expected output); SERVERS='17 18' picks the server
+# versions of `check-all`.
+TASKS = setup check check-all accept demo server bench sanitize
+
+PG_CONFIG ?= pg_config
+
+# `make WERROR=` for a compiler whose new warnings are not ours to mend.
+WERROR ?= -Werror
+
+ifneq (,$(filter $(TASKS),$(MAKECMDGOALS)))
+
+.PHONY: $(MAKECMDGOALS)
+.NOTPARALLEL:
+
+$(filter-out check-all,$(TASKS)):
+	@scripts/$@ $(ONE)
+
+check-all:
+	@scripts/matrix $(SERVERS)
+
+$(filter-out $(TASKS),$(MAKECMDGOALS)):
+	@$(MAKE) --no-print-directory $@
+
+else
+
+EXTENSION = evsched
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" evsched.control)
+INSTALL_SQL = evsched--$(EXTVERSION).sql
+DATA_built = $(INSTALL_SQL)
+DATA = $(wildcard sql/evsched--*--*.sql)
+
+MODULE_big = evsched
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+SHLIB_EXPORTS = exports.txt
+
+# -Wno-...: what the server's own headers and macros do.
+PG_CFLAGS = -Wall -Wextra $(WERROR) -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -Wno-declaration-after-statement -MMD -MP
+
+REGRESS := $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
+ISOLATION := $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
+TAP_TESTS := $(if $(PROVE_TESTS),1)
+REGRESS_OPTS = --inputdir=test --load-extension=evsched
+ISOLATION_OPTS = --inputdir=test --load-extension=evsched
+
+EXTRA_CLEAN = src/*.d
+
+# Both kinds share expected/.
+ifneq (,$(filter $(REGRESS),$(ISOLATION)))
+$(error test/sql and test/specs have a name in common: $(filter $(REGRESS),$(ISOLATION)))
+endif
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq (,$(wildcard $(PGXS)))
+$(error $(PG_CONFIG) finds no PostgreSQL to build for: run `make setup`, or give PG_CONFIG=...)
+endif
+include $(PGXS)
+
+PG_PROVE_FLAGS += -I test/t
+
+$(INSTALL_SQL): $(patsubst %,sql/%.sql,$(SQL_STATE) $(SQL_CODE)) Makefile evsched.control
+	cat $(filter %.sql,$^) >$@.new
+	mv $@.new $@
+
+$(OBJS): Makefile
+$(OBJS:.o=.bc): $(wildcard src/*.h)
+-include $(OBJS:.o=.d)
+
+endif

@@ -1,0 +1,2 @@
+\echo Use "CREATE EXTENSION evsched" to load this file. \quit
+

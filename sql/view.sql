@@ -1,0 +1,65 @@
+-- Looking at it.  Each role sees what it owns or whose owner it is a member of.
+
+CREATE FUNCTION evsched._is_mine(owner int) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    BEGIN ATOMIC
+        SELECT coalesce(
+            (SELECT bool_or(pg_has_role(b.role, 'MEMBER'))
+             FROM evsched.role_binding b
+             WHERE b.n = owner AND EXISTS (SELECT FROM pg_catalog.pg_authid a WHERE a.oid = b.role)),
+            (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user));
+    END;
+COMMENT ON FUNCTION evsched._is_mine(int) IS 'internal: is current_user a member of the owner?';
+
+CREATE FUNCTION evsched._leases(OUT id bigint, OUT kind text, OUT node text, OUT pid int,
+        OUT deadline timestamptz) RETURNS SETOF record
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_leases';
+COMMENT ON FUNCTION evsched._leases() IS 'internal: who holds which event';
+
+CREATE FUNCTION evsched._listeners(OUT node text, OUT queue text, OUT pid int,
+        OUT max_events int, OUT unconfirmed int, OUT joined_at timestamptz,
+        OUT last_confirmed_at timestamptz, OUT role oid) RETURNS SETOF record
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_listeners';
+COMMENT ON FUNCTION evsched._listeners() IS 'internal: who has joined';
+
+CREATE FUNCTION evsched._queues(OUT queue text, OUT listeners int, OUT unconfirmed int,
+        OUT starving boolean) RETURNS SETOF record
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_queues';
+COMMENT ON FUNCTION evsched._queues() IS 'internal: the queues in shared memory';
+
+CREATE VIEW evsched.events WITH (security_barrier) AS
+    SELECT e.id, e.queue, e.key,
+           CASE WHEN l.id IS NOT NULL THEN 'delivered'
+                WHEN e.due_at <= pg_catalog.clock_timestamp() THEN 'ready'
+                ELSE 'scheduled' END AS state,
+           e.due_at, e.payload, e.command, e.recurring,
+           e.max_retries, e.num_retries, e.retry_delay, e.last_error,
+           r.name AS owner, l.node, l.pid, l.deadline
+    FROM evsched.event e
+    LEFT JOIN evsched._leases() l ON l.id = e.id
+    LEFT JOIN evsched.role r ON r.n = e.owner
+    WHERE evsched._is_mine(e.owner);
+COMMENT ON VIEW evsched.events IS 'every live event with its state and who holds it until when';
+
+CREATE VIEW evsched.dead_event WITH (security_barrier) AS
+    SELECT d.id, d.queue, d.key, d.payload, d.command, r.name AS owner, d.recurring,
+           d.num_retries, d.died_at, d.why, d.sqlstate
+    FROM evsched.dead d
+    LEFT JOIN evsched.role r ON r.n = d.owner
+    WHERE evsched._is_mine(d.owner);
+COMMENT ON VIEW evsched.dead_event IS 'events that were given up';
+
+CREATE VIEW evsched.listeners WITH (security_barrier) AS
+    SELECT l.node, l.queue, l.pid, l.max_events, l.unconfirmed, l.joined_at, l.last_confirmed_at
+    FROM evsched._listeners() l
+    WHERE pg_catalog.pg_has_role(l.role, 'MEMBER');
+COMMENT ON VIEW evsched.listeners IS 'the sessions that have joined a queue';
+
+CREATE VIEW evsched.queues WITH (security_barrier) AS
+    SELECT q.queue, q.listeners, q.unconfirmed, q.starving
+    FROM evsched._queues() q;
+COMMENT ON VIEW evsched.queues IS 'the queues in use: listeners, events delivered and unconfirmed, and whether due events wait for a credit';
+

@@ -1,0 +1,168 @@
+/*
+ * arg.c
+ *		Arguments of the SQL functions, checked.
+ *
+ * Pure.  Whatever is wrong with an argument is SQLSTATE 22023 with a hint that
+ * says what is accepted.
+ */
+#include "postgres.h"
+
+#include "arg.h"
+
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+/* Raises 22023. */
+void
+evsched_arg_refuse(const char *message, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s", message),
+			 errhint("%s", hint)));
+}
+
+/* The name of a queue; NULL is the default one. */
+const char *
+evsched_arg_queue(text *queue)
+{
+	int			bytes;
+
+	if (queue == NULL)
+		return "default";
+	bytes = VARSIZE_ANY_EXHDR(queue);
+	if (bytes < 1 || bytes > EVSCHED_QUEUE_BYTES)
+		evsched_arg_refuse("invalid queue name",
+						   psprintf("A queue's name has 1 to %d bytes.", EVSCHED_QUEUE_BYTES));
+	return text_to_cstring(queue);
+}
+
+const char *
+evsched_arg_required_queue(text *queue)
+{
+	if (queue == NULL)
+		evsched_arg_refuse("queue must not be null", "Name the queue of the key.");
+	return evsched_arg_queue(queue);
+}
+
+/* A key, or NULL. */
+text *
+evsched_arg_key(text *key)
+{
+	if (key != NULL &&
+		(VARSIZE_ANY_EXHDR(key) < 1 || VARSIZE_ANY_EXHDR(key) > EVSCHED_KEY_BYTES))
+		evsched_arg_refuse("invalid key",
+						   psprintf("A key has 1 to %d bytes, or is NULL.", EVSCHED_KEY_BYTES));
+	return key;
+}
+
+/* The number of a word in a list; NULL is the first. */
+int
+evsched_arg_word(text *word, const char *argument, const char *const *words, int num_words)
+{
+	StringInfoData list;
+	char	   *given;
+
+	if (word == NULL)
+		return 0;
+	given = text_to_cstring(word);
+	for (int i = 0; i < num_words; i++)
+	{
+		if (strcmp(given, words[i]) == 0)
+			return i;
+	}
+	initStringInfo(&list);
+	for (int i = 0; i < num_words; i++)
+		appendStringInfo(&list, "%s'%s'", i == 0 ? "" : i < num_words - 1 ? ", " : " or ",
+						 words[i]);
+	evsched_arg_refuse(psprintf("invalid %s: \"%s\"", argument, given),
+					   psprintf("It is one of %s.", list.data));
+	pg_unreachable();
+}
+
+/* The time after a delay from now; NULL is now. */
+TimestampTz
+evsched_arg_due_after(const Interval *delay, TimestampTz now)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile TimestampTz due_at = now;
+
+	if (delay == NULL)
+		return now;
+	PG_TRY();
+	{
+		due_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+														 TimestampTzGetDatum(now),
+														 IntervalPGetDatum(delay)));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (geterrcode() != ERRCODE_DATETIME_VALUE_OUT_OF_RANGE)
+			PG_RE_THROW();
+		FlushErrorState();
+		evsched_arg_refuse("delay out of range",
+						   "Now and the delay together must be a valid timestamptz.");
+	}
+	PG_END_TRY();
+	return due_at;
+}
+
+/* Length in µs; a month has 30 days, and nothing is longer than 100 years. */
+int64
+evsched_arg_us(const Interval *interval)
+{
+	const int64 longest = INT64CONST(36525) * USECS_PER_DAY;
+	int64		days = interval->month * INT64CONST(30) + interval->day;
+
+	if (days > 36525 || interval->time > longest)
+		return longest;
+	if (days < -36525 || interval->time < -longest)
+		return -longest;
+	return Min(days * USECS_PER_DAY + interval->time, longest);
+}
+
+int64
+evsched_arg_positive_us(const Interval *interval, const char *argument)
+{
+	int64		us = evsched_arg_us(interval);
+
+	if (us <= 0)
+		evsched_arg_refuse(psprintf("%s must be greater than zero", argument),
+						   "Give an interval such as '10 s'.");
+	return us;
+}
+
+/* Takes an array apart; returns its length. */
+int
+evsched_arg_array(ArrayType *array, const char *argument, Oid type,
+				  Datum **values, bool **nulls)
+{
+	int16		length;
+	bool		by_value;
+	char		align;
+	int			n;
+
+	if (array == NULL)
+		evsched_arg_refuse(psprintf("%s must not be null", argument), "Give an array.");
+	if (ARR_NDIM(array) > 1)
+		evsched_arg_refuse(psprintf("%s has more than one dimension", argument),
+						   "Give a one-dimensional array.");
+	get_typlenbyvalalign(type, &length, &by_value, &align);
+	deconstruct_array(array, type, length, by_value, align, values, nulls, &n);
+	return n;
+}
+
+void
+evsched_arg_no_null(const bool *nulls, int n, const char *argument)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			evsched_arg_refuse(psprintf("%s has a null element", argument),
+							   "Leave it out, or give a value (JSON null is one).");
+	}
+}

@@ -1,0 +1,61 @@
+/*
+ * compat.h
+ *		What differs between server versions 15 to 18.  The only file that
+ *		asks for PG_VERSION_NUM.
+ */
+#ifndef EVSCHED_COMPAT_H
+#define EVSCHED_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "evsched needs PostgreSQL 15 or later"
+#endif
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "executor/executor.h"
+#include "storage/proc.h"
+
+/* A process's number among all of the server's. */
+#if PG_VERSION_NUM >= 170000
+#define EVSCHED_MY_PROCNO		MyProcNumber
+#define EVSCHED_PROC_IN_TRANSACTION(proc) ((proc)->vxid.lxid != InvalidLocalTransactionId)
+#else
+#define EVSCHED_MY_PROCNO		(MyProc->pgprocno)
+#define EVSCHED_PROC_IN_TRANSACTION(proc) ((proc)->lxid != InvalidLocalTransactionId)
+#endif
+
+/*
+ * The socket is the first member of Port in all versions.  Its header needs
+ * Kerberos headers that the server's development package does not bring.
+ */
+#define EVSCHED_CLIENT_SOCKET	(*(pgsocket *) MyProcPort)
+
+#if PG_VERSION_NUM >= 170000
+#define evsched_create_wait_set(n)	CreateWaitEventSet(NULL, n)
+#else
+#define evsched_create_wait_set(n)	CreateWaitEventSet(TopMemoryContext, n)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define evsched_index_beginscan(table, index, snapshot, nkeys) \
+	index_beginscan(table, index, snapshot, NULL, nkeys, 0)
+#else
+#define evsched_index_beginscan(table, index, snapshot, nkeys) \
+	index_beginscan(table, index, snapshot, nkeys, 0)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define evsched_insert_index_tuples(rri, slot, estate, update, summarizing) \
+	ExecInsertIndexTuples(rri, slot, estate, update, false, NULL, NIL, summarizing)
+typedef TU_UpdateIndexes EvschedUpdateIndexes;
+#define EVSCHED_UPDATE_NEEDS_INDEXES(u)	((u) != TU_None)
+#define EVSCHED_UPDATE_SUMMARIZING(u)	((u) == TU_Summarizing)
+#else
+#define evsched_insert_index_tuples(rri, slot, estate, update, summarizing) \
+	ExecInsertIndexTuples(rri, slot, estate, update, false, NULL, NIL)
+typedef bool EvschedUpdateIndexes;
+#define EVSCHED_UPDATE_NEEDS_INDEXES(u)	(u)
+#define EVSCHED_UPDATE_SUMMARIZING(u)	false
+#endif
+
+#endif							/* EVSCHED_COMPAT_H */

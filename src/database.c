@@ -1,0 +1,319 @@
+/*
+ * database.c
+ *		The databases of this server that evsched works in, in shared memory:
+ *		which scheduler serves them, and messages to it and to the launcher.
+ *
+ * Every process calls it.  A slot is found under the directory lock and kept
+ * until the launcher sees that the database is gone; what is in it is guarded
+ * by its spinlock.  Nothing here needs a transaction, and all but find may be
+ * called in a commit callback.
+ */
+#include "postgres.h"
+
+#include "database.h"
+
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+
+#include "compat.h"
+#include "shared.h"
+
+typedef struct Databases
+{
+	slock_t		mutex;			/* guards launcher_procno */
+	int			launcher_procno;
+	EvschedDatabase slot[EVSCHED_MAX_DATABASES];
+} Databases;
+
+static Databases *databases;
+
+static void wake_launcher(void);
+static void wake_process(int procno);
+
+Size
+evsched_database_size(void)
+{
+	return sizeof(Databases);
+}
+
+void
+evsched_database_attach(void *area, bool found)
+{
+	databases = area;
+	if (found)
+		return;
+	memset(databases, 0, sizeof(Databases));
+	SpinLockInit(&databases->mutex);
+	databases->launcher_procno = EVSCHED_NO_PROC;
+	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
+	{
+		SpinLockInit(&databases->slot[i].mutex);
+		databases->slot[i].scheduler_procno = EVSCHED_NO_PROC;
+		databases->slot[i].first_dirty = EVSCHED_NO_SLOT;
+	}
+}
+
+/*
+ * The slot of a database, made when asked for; EVSCHED_NO_SLOT when there is
+ * none.
+ */
+int
+evsched_database_find(Oid oid, bool create)
+{
+	int			free_slot = EVSCHED_NO_SLOT;
+	int			slot = EVSCHED_NO_SLOT;
+
+	LWLockAcquire(evsched_directory_lock, create ? LW_EXCLUSIVE : LW_SHARED);
+	for (int i = 0; i < EVSCHED_MAX_DATABASES && slot == EVSCHED_NO_SLOT; i++)
+	{
+		if (databases->slot[i].oid == oid)
+			slot = i;
+		else if (databases->slot[i].oid == InvalidOid && free_slot == EVSCHED_NO_SLOT)
+			free_slot = i;
+	}
+	if (slot == EVSCHED_NO_SLOT && create && free_slot != EVSCHED_NO_SLOT)
+	{
+		slot = free_slot;
+		databases->slot[slot].oid = oid;
+	}
+	LWLockRelease(evsched_directory_lock);
+	return slot;
+}
+
+EvschedDatabase *
+evsched_database_get(int slot)
+{
+	Assert(slot >= 0 && slot < EVSCHED_MAX_DATABASES);
+	return &databases->slot[slot];
+}
+
+/* Frees the slot of a database that is gone, its scheduler with it. */
+void
+evsched_database_release(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+
+	LWLockAcquire(evsched_directory_lock, LW_EXCLUSIVE);
+	SpinLockAcquire(&db->mutex);
+	Assert(db->scheduler_procno == EVSCHED_NO_PROC);
+	db->probe = false;
+	db->holds = 0;
+	db->recheck = false;
+	db->table = InvalidOid;
+	db->first_dirty = EVSCHED_NO_SLOT;
+	SpinLockRelease(&db->mutex);
+	db->oid = InvalidOid;
+	LWLockRelease(evsched_directory_lock);
+}
+
+/* Wakes the scheduler of a database, if it has one. */
+void
+evsched_database_wake(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	int			procno;
+
+	SpinLockAcquire(&db->mutex);
+	procno = db->scheduler_procno;
+	SpinLockRelease(&db->mutex);
+	wake_process(procno);
+}
+
+/* Asks the launcher to look whether a database wants a scheduler. */
+void
+evsched_database_probe(Oid oid)
+{
+	int			slot = evsched_database_find(oid, true);
+	EvschedDatabase *db;
+
+	if (slot == EVSCHED_NO_SLOT)
+		return;
+	db = &databases->slot[slot];
+	SpinLockAcquire(&db->mutex);
+	db->probe = true;
+	SpinLockRelease(&db->mutex);
+	wake_launcher();
+}
+
+/* Tells the scheduler of a database that the extension may be gone. */
+void
+evsched_database_recheck(Oid oid)
+{
+	int			slot = evsched_database_find(oid, false);
+	EvschedDatabase *db;
+
+	if (slot == EVSCHED_NO_SLOT)
+		return;
+	db = &databases->slot[slot];
+	SpinLockAcquire(&db->mutex);
+	db->recheck = true;
+	SpinLockRelease(&db->mutex);
+	evsched_database_wake(slot);
+}
+
+/* No scheduler shall be started in this database until it is let go. */
+void
+evsched_database_hold(Oid oid)
+{
+	int			slot = evsched_database_find(oid, true);
+
+	if (slot == EVSCHED_NO_SLOT)
+		return;
+	SpinLockAcquire(&databases->slot[slot].mutex);
+	databases->slot[slot].holds++;
+	SpinLockRelease(&databases->slot[slot].mutex);
+	wake_launcher();
+}
+
+/* Lets a database go; the launcher looks what is there now. */
+void
+evsched_database_unhold(Oid oid)
+{
+	int			slot = evsched_database_find(oid, false);
+	EvschedDatabase *db;
+
+	if (slot == EVSCHED_NO_SLOT)
+		return;
+	db = &databases->slot[slot];
+	SpinLockAcquire(&db->mutex);
+	if (db->holds > 0)
+		db->holds--;
+	db->probe = true;
+	SpinLockRelease(&db->mutex);
+	wake_launcher();
+}
+
+bool
+evsched_database_is_held(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	bool		held;
+
+	SpinLockAcquire(&db->mutex);
+	held = db->holds > 0;
+	SpinLockRelease(&db->mutex);
+	return held;
+}
+
+/* The process that serves a database, or 0. */
+int
+evsched_database_scheduler_pid(Oid oid)
+{
+	int			slot = evsched_database_find(oid, false);
+	int			pid;
+
+	if (slot == EVSCHED_NO_SLOT)
+		return 0;
+	SpinLockAcquire(&databases->slot[slot].mutex);
+	pid = databases->slot[slot].scheduler_pid;
+	SpinLockRelease(&databases->slot[slot].mutex);
+	return pid;
+}
+
+/* True once for each request to look at a database that nobody holds. */
+bool
+evsched_database_take_probe(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	bool		probe;
+
+	SpinLockAcquire(&db->mutex);
+	probe = db->probe && db->holds == 0;
+	if (probe)
+		db->probe = false;
+	SpinLockRelease(&db->mutex);
+	return probe;
+}
+
+/* Shall the database have a scheduler, as far as one knows? */
+void
+evsched_database_set_wanted(int slot, bool wanted)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+
+	SpinLockAcquire(&db->mutex);
+	db->wanted = wanted;
+	SpinLockRelease(&db->mutex);
+}
+
+bool
+evsched_database_is_wanted(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	bool		wanted;
+
+	SpinLockAcquire(&db->mutex);
+	wanted = db->wanted;
+	SpinLockRelease(&db->mutex);
+	return wanted;
+}
+
+/* This process is the scheduler of the database from now on. */
+void
+evsched_database_set_scheduler(int slot, Oid table)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+
+	SpinLockAcquire(&db->mutex);
+	db->scheduler_procno = EVSCHED_MY_PROCNO;
+	db->scheduler_pid = MyProcPid;
+	db->table = table;
+	SpinLockRelease(&db->mutex);
+}
+
+/* This process is no longer the scheduler of the database. */
+void
+evsched_database_clear_scheduler(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+
+	SpinLockAcquire(&db->mutex);
+	if (db->scheduler_pid == MyProcPid)
+	{
+		db->scheduler_procno = EVSCHED_NO_PROC;
+		db->scheduler_pid = 0;
+	}
+	SpinLockRelease(&db->mutex);
+}
+
+/* True once after each recheck: is the extension still there? */
+bool
+evsched_database_take_recheck(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	bool		recheck;
+
+	SpinLockAcquire(&db->mutex);
+	recheck = db->recheck;
+	db->recheck = false;
+	SpinLockRelease(&db->mutex);
+	return recheck;
+}
+
+void
+evsched_launcher_set(int procno)
+{
+	SpinLockAcquire(&databases->mutex);
+	databases->launcher_procno = procno;
+	SpinLockRelease(&databases->mutex);
+}
+
+static void
+wake_launcher(void)
+{
+	int			procno;
+
+	SpinLockAcquire(&databases->mutex);
+	procno = databases->launcher_procno;
+	SpinLockRelease(&databases->mutex);
+	wake_process(procno);
+}
+
+/* A process that is gone by now is not hurt by it: latches may be set at any time. */
+static void
+wake_process(int procno)
+{
+	if (procno != EVSCHED_NO_PROC)
+		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
+}

@@ -1,0 +1,53 @@
+/*
+ * database.h
+ *		The databases of this server that evsched works in, in shared memory.
+ */
+#ifndef EVSCHED_DATABASE_H
+#define EVSCHED_DATABASE_H
+
+#include "storage/s_lock.h"
+#include "storage/spin.h"
+
+#include "evsched.h"
+
+#define EVSCHED_NO_PROC		(-1)
+
+typedef struct EvschedDatabase
+{
+	Oid			oid;			/* directory lock; InvalidOid: slot is free */
+	slock_t		mutex;			/* guards all that follows */
+	Oid			table;			/* the store its scheduler serves */
+	int			scheduler_procno;
+	int			scheduler_pid;
+	bool		probe;			/* the launcher shall start a scheduler */
+	bool		wanted;			/* ... and again whenever it ends */
+	int			holds;			/* sessions that want no scheduler here now */
+	bool		recheck;		/* the extension may be gone */
+	int			first_dirty;	/* queues with something to do */
+} EvschedDatabase;
+
+extern Size evsched_database_size(void);
+extern void evsched_database_attach(void *area, bool found);
+
+extern int	evsched_database_find(Oid oid, bool create);
+extern EvschedDatabase *evsched_database_get(int slot);
+extern void evsched_database_release(int slot);
+
+extern void evsched_database_wake(int slot);
+extern void evsched_database_probe(Oid oid);
+extern void evsched_database_recheck(Oid oid);
+extern void evsched_database_hold(Oid oid);
+extern void evsched_database_unhold(Oid oid);
+extern int	evsched_database_scheduler_pid(Oid oid);
+extern bool evsched_database_is_held(int slot);
+extern bool evsched_database_take_probe(int slot);
+
+extern void evsched_database_set_wanted(int slot, bool wanted);
+extern bool evsched_database_is_wanted(int slot);
+extern void evsched_database_set_scheduler(int slot, Oid table);
+extern void evsched_database_clear_scheduler(int slot);
+extern bool evsched_database_take_recheck(int slot);
+
+extern void evsched_launcher_set(int procno);
+
+#endif							/* EVSCHED_DATABASE_H */

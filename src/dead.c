@@ -1,0 +1,118 @@
+/*
+ * dead.c
+ *		Events that are given up: kept, brought back, thrown away.
+ *
+ * The scheduler and reject() add them in the transaction that removes the
+ * event; redrive and discard run in sessions.
+ */
+#include "postgres.h"
+
+#include "dead.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "arg.h"
+#include "guc.h"
+#include "statement.h"
+#include "table.h"
+
+static Datum run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement,
+						const char *command);
+
+PG_FUNCTION_INFO_V1(evsched_sql_redrive);
+PG_FUNCTION_INFO_V1(evsched_sql_redrive_ids);
+PG_FUNCTION_INFO_V1(evsched_sql_discard);
+
+/* Has the event been delivered as often as it may? */
+bool
+evsched_dead_is_due(TupleTableSlot *row)
+{
+	int			max_retries = evsched_event_max_retries(row);
+
+	return max_retries != EVSCHED_RETRY_FOREVER &&
+		evsched_event_num_retries(row) >= max_retries;
+}
+
+/* Keeps an event that has just been removed, and removes the oldest ones. */
+void
+evsched_dead_add(TupleTableSlot *row, const char *why, const char *sqlstate)
+{
+	static const int columns[] = {
+		EVSCHED_EVENT_ID, EVSCHED_EVENT_QUEUE, EVSCHED_EVENT_KEY, EVSCHED_EVENT_PAYLOAD,
+		EVSCHED_EVENT_COMMAND, EVSCHED_EVENT_OWNER, EVSCHED_EVENT_RECURRING,
+		EVSCHED_EVENT_MAX_RETRIES, EVSCHED_EVENT_NUM_RETRIES, EVSCHED_EVENT_RETRY_DELAY
+	};
+	Datum		values[lengthof(columns) + 2];
+	char		nulls[lengthof(columns) + 3];
+	Interval	age = {.time = evsched_dead_age * USECS_PER_MINUTE};
+	int			n = lengthof(columns);
+
+	for (int i = 0; i < n; i++)
+	{
+		values[i] = evsched_event_value(row, columns[i]);
+		nulls[i] = evsched_event_has(row, columns[i]) ? ' ' : 'n';
+	}
+	values[n] = CStringGetTextDatum(why);
+	nulls[n] = ' ';
+	values[n + 1] = sqlstate ? CStringGetTextDatum(sqlstate) : (Datum) 0;
+	nulls[n + 1] = sqlstate ? ' ' : 'n';
+	nulls[n + 2] = '\0';
+
+	evsched_statement_begin();
+	evsched_statement_run(EVSCHED_STMT_DEAD_ADD, values, nulls);
+	evsched_statement_run(EVSCHED_STMT_DEAD_PRUNE, (Datum[]) {IntervalPGetDatum(&age)}, NULL);
+	evsched_statement_end();
+}
+
+/* redrive(queue, max_events) */
+Datum
+evsched_sql_redrive(PG_FUNCTION_ARGS)
+{
+	const char *queue = evsched_arg_required_queue(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	Datum		values[3] = {CStringGetTextDatum(queue), Int64GetDatum(PG_INT64_MAX)};
+	uint64		n;
+
+	if (!PG_ARGISNULL(1) && PG_GETARG_INT32(1) < 1)
+		evsched_arg_refuse("max_events must be at least 1", "Give a number, or NULL for all.");
+	if (!PG_ARGISNULL(1))
+		values[1] = Int64GetDatum(PG_GETARG_INT32(1));
+	PreventCommandIfReadOnly("evsched.redrive()");
+	evsched_statement_begin();
+	n = evsched_statement_run(EVSCHED_STMT_DEAD_REDRIVE_QUEUE, values, "  n");
+	evsched_statement_end();
+	PG_RETURN_INT64(n);
+}
+
+/* redrive(ids) */
+Datum
+evsched_sql_redrive_ids(PG_FUNCTION_ARGS)
+{
+	return run_on_ids(fcinfo, EVSCHED_STMT_DEAD_REDRIVE_IDS, "evsched.redrive()");
+}
+
+/* discard(ids) */
+Datum
+evsched_sql_discard(PG_FUNCTION_ARGS)
+{
+	return run_on_ids(fcinfo, EVSCHED_STMT_DEAD_DISCARD, "evsched.discard()");
+}
+
+static Datum
+run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement, const char *command)
+{
+	Datum		values[2] = {0};
+	uint64		n;
+
+	if (PG_ARGISNULL(0))
+		evsched_arg_refuse("ids must not be null", "Give an array of ids.");
+	values[0] = PG_GETARG_DATUM(0);
+	PreventCommandIfReadOnly(command);
+	evsched_statement_begin();
+	n = evsched_statement_run(statement, values, " n");
+	evsched_statement_end();
+	PG_RETURN_INT64(n);
+}

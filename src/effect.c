@@ -1,0 +1,372 @@
+/*
+ * effect.c
+ *		What the transaction of this process will do to shared memory when
+ *		it ends: marks to lower, leases to end or to give back, listeners that
+ *		join or leave.
+ *
+ * Every process that writes events calls it.  An effect belongs to the
+ * subtransaction that asked for it and, when that rolls back, is undone with
+ * it.  The callbacks are registered once, for the life of the process; they
+ * allocate nothing and raise nothing.
+ *
+ * Order at a commit: leases end first, then marks are lowered, so that whoever
+ * passed over an event because of its lease is told of it afterwards.
+ */
+#include "postgres.h"
+
+#include "effect.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+
+#include "shared.h"
+
+/* How many of the latest notes are compared before a new one is kept. */
+#define MERGE_DEPTH		8
+
+typedef struct Note
+{
+	int			level;			/* nesting level of its subtransaction */
+	bool		on_commit;		/* else on abort */
+	EvschedStore store;
+	EvschedQueueRef ref;
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
+	EvschedPlace place;
+} Note;
+
+typedef enum DeedKind
+{
+	DEED_END_LEASE,				/* on commit */
+	DEED_CONFIRM,				/* on commit: end the lease, credit the listener */
+	DEED_GRANTED,				/* on abort: give back */
+	DEED_JOIN,
+	DEED_LEAVE,
+	DEED_LEAVE_AND_RELEASE,
+	DEED_EXIT
+} DeedKind;
+
+typedef struct Deed
+{
+	int			level;
+	DeedKind	kind;
+	EvschedStore store;			/* of leases */
+	int64		id;
+	EvschedListenerRef listener;	/* of join and leave */
+} Deed;
+
+/* Both arrays live in TopTransactionContext and are gone with it. */
+static Note *notes;
+static int	num_notes;
+static int	max_notes;
+static Deed *deeds;
+static int64 num_deeds;
+static int64 max_deeds;
+static EvschedStore anywhere;	/* database InvalidOid: nothing noted */
+
+static void end_transaction(XactEvent event, void *arg);
+static void end_subtransaction(SubXactEvent event, SubTransactionId id,
+							   SubTransactionId parent, void *arg);
+static void forget_all(void);
+static void add_note(EvschedStore store, const char *queue, EvschedPlace place,
+					 bool on_commit);
+static void add_deed(DeedKind kind, EvschedStore store, int64 id,
+					 EvschedListenerRef listener);
+static void commit_deed(const Deed *deed);
+static void abort_deed(const Deed *deed);
+static void apply_note(const Note *note);
+static void apply_deeds(int64 first, void (*apply) (const Deed *));
+static EvschedLease *find_lease(const Deed *deed);
+
+void
+evsched_effect_init(void)
+{
+	RegisterXactCallback(end_transaction, NULL);
+	RegisterSubXactCallback(end_subtransaction, NULL);
+}
+
+void
+evsched_effect_due(EvschedStore store, const char *queue, EvschedPlace place)
+{
+	add_note(store, queue, place, true);
+}
+
+void
+evsched_effect_back(EvschedStore store, const char *queue, EvschedPlace place)
+{
+	add_note(store, queue, place, false);
+}
+
+void
+evsched_effect_end_lease(EvschedStore store, int64 id, bool confirmed)
+{
+	add_deed(confirmed ? DEED_CONFIRM : DEED_END_LEASE, store, id,
+			 (EvschedListenerRef) {0, 0});
+}
+
+void
+evsched_effect_granted(EvschedStore store, int64 id)
+{
+	add_deed(DEED_GRANTED, store, id, (EvschedListenerRef) {0, 0});
+}
+
+void
+evsched_effect_join(EvschedListenerRef listener)
+{
+	add_deed(DEED_JOIN, (EvschedStore) {0, 0}, 0, listener);
+}
+
+void
+evsched_effect_leave(EvschedListenerRef listener, bool release)
+{
+	add_deed(release ? DEED_LEAVE_AND_RELEASE : DEED_LEAVE, (EvschedStore) {0, 0}, 0,
+			 listener);
+}
+
+void
+evsched_effect_exit(void)
+{
+	add_deed(DEED_EXIT, (EvschedStore) {0, 0}, 0, (EvschedListenerRef) {0, 0});
+}
+
+void
+evsched_effect_due_anywhere(EvschedStore store)
+{
+	anywhere = store;
+}
+
+/*
+ * A prepared transaction keeps its row locks but not its process.  Its leases
+ * run on until their deadlines, when the row's lock or absence tells the rest;
+ * and whoever finishes it has every queue looked at (hook.c).
+ */
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			apply_deeds(0, commit_deed);
+			for (int i = 0; i < num_notes; i++)
+			{
+				if (notes[i].on_commit)
+					apply_note(&notes[i]);
+			}
+			if (anywhere.database != InvalidOid)
+				evsched_queue_note_all(anywhere);
+			evsched_listener_mark_read();
+			forget_all();
+			break;
+
+		case XACT_EVENT_ABORT:
+			apply_deeds(0, abort_deed);
+			for (int i = 0; i < num_notes; i++)
+			{
+				if (!notes[i].on_commit)
+					apply_note(&notes[i]);
+			}
+			/* ROLLBACK PREPARED that failed half way may have freed rows */
+			if (anywhere.database != InvalidOid)
+				evsched_queue_note_all(anywhere);
+			forget_all();
+			break;
+
+		case XACT_EVENT_PREPARE:
+			forget_all();
+			break;
+
+		default:
+			break;
+	}
+}
+
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId id,
+				   SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (int i = num_notes - 1; i >= 0 && notes[i].level >= level; i--)
+			notes[i].level = level - 1;
+		for (int64 i = num_deeds - 1; i >= 0 && deeds[i].level >= level; i--)
+			deeds[i].level = level - 1;
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		int64		first = num_deeds;
+
+		while (first > 0 && deeds[first - 1].level >= level)
+			first--;
+		apply_deeds(first, abort_deed);
+		num_deeds = first;
+
+		for (; num_notes > 0 && notes[num_notes - 1].level >= level; num_notes--)
+		{
+			if (!notes[num_notes - 1].on_commit)
+				apply_note(&notes[num_notes - 1]);
+		}
+	}
+}
+
+static void
+forget_all(void)
+{
+	notes = NULL;
+	num_notes = max_notes = 0;
+	deeds = NULL;
+	num_deeds = max_deeds = 0;
+	anywhere.database = InvalidOid;
+}
+
+/* Merged with the note of the same queue and level, if it is a recent one. */
+static void
+add_note(EvschedStore store, const char *queue, EvschedPlace place, bool on_commit)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	Note	   *note;
+
+	if (!evsched_shared_ready())
+		return;
+	for (int i = num_notes - 1; i >= Max(num_notes - MERGE_DEPTH, 0); i--)
+	{
+		note = &notes[i];
+		if (note->level == level && note->on_commit == on_commit &&
+			evsched_store_equal(note->store, store) && strcmp(note->queue, queue) == 0)
+		{
+			note->place = evsched_place_min(note->place, place);
+			return;
+		}
+	}
+	if (num_notes == max_notes)
+	{
+		int			max = Max(max_notes * 2, 8);
+
+		if (notes == NULL)
+			notes = MemoryContextAlloc(TopTransactionContext, max * sizeof(Note));
+		else
+			notes = repalloc_huge(notes, max * sizeof(Note));
+		max_notes = max;
+	}
+	note = &notes[num_notes];
+	note->ref = evsched_queue_find(store, queue);
+	note->level = level;
+	note->on_commit = on_commit;
+	note->store = store;
+	strlcpy(note->queue, queue, sizeof(note->queue));
+	note->place = place;
+	num_notes++;
+}
+
+static void
+add_deed(DeedKind kind, EvschedStore store, int64 id, EvschedListenerRef listener)
+{
+	if (!evsched_shared_ready())
+		return;
+	if (num_deeds == max_deeds)
+	{
+		int64		max = Max(max_deeds * 2, 32);
+
+		if (deeds == NULL)
+			deeds = MemoryContextAlloc(TopTransactionContext, max * sizeof(Deed));
+		else
+			deeds = repalloc_huge(deeds, max * sizeof(Deed));
+		max_deeds = max;
+	}
+	deeds[num_deeds++] = (Deed)
+	{
+		.level = GetCurrentTransactionNestLevel(),
+			.kind = kind,
+			.store = store,
+			.id = id,
+			.listener = listener
+	};
+}
+
+static void
+commit_deed(const Deed *deed)
+{
+	EvschedLease *lease;
+
+	switch (deed->kind)
+	{
+		case DEED_CONFIRM:
+			lease = find_lease(deed);
+			if (lease != NULL && lease->listener != EVSCHED_NO_SLOT)
+				evsched_listener_confirmed(lease->listener);
+			if (lease != NULL)
+				evsched_lease_end(lease);
+			break;
+		case DEED_END_LEASE:
+			lease = find_lease(deed);
+			if (lease != NULL)
+				evsched_lease_end(lease);
+			break;
+		case DEED_GRANTED:
+			break;
+		case DEED_JOIN:
+			evsched_listener_activate(deed->listener);
+			break;
+		case DEED_LEAVE:
+			evsched_listener_leave(deed->listener, false);
+			break;
+		case DEED_LEAVE_AND_RELEASE:
+			evsched_listener_leave(deed->listener, true);
+			break;
+		case DEED_EXIT:
+			evsched_listener_exit();
+			break;
+	}
+}
+
+static void
+abort_deed(const Deed *deed)
+{
+	EvschedLease *lease;
+
+	switch (deed->kind)
+	{
+		case DEED_CONFIRM:
+		case DEED_END_LEASE:
+			/* The row was locked while its lease ran out: look again now. */
+			lease = find_lease(deed);
+			if (lease != NULL)
+				evsched_lease_look_again(lease);
+			break;
+		case DEED_GRANTED:
+			lease = find_lease(deed);
+			if (lease != NULL)
+				evsched_lease_give_back(lease);
+			break;
+		case DEED_JOIN:
+			evsched_listener_give_up(deed->listener);
+			break;
+		case DEED_LEAVE:
+		case DEED_LEAVE_AND_RELEASE:
+		case DEED_EXIT:
+			break;
+	}
+}
+
+static void
+apply_note(const Note *note)
+{
+	evsched_queue_note(note->ref, note->store, note->queue, note->place);
+}
+
+static void
+apply_deeds(int64 first, void (*apply) (const Deed *))
+{
+	if (first == num_deeds)
+		return;
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	for (int64 i = first; i < num_deeds; i++)
+		apply(&deeds[i]);
+	LWLockRelease(evsched_lease_lock);
+}
+
+static EvschedLease *
+find_lease(const Deed *deed)
+{
+	return evsched_lease_find(deed->store, deed->id);
+}

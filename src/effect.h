@@ -1,0 +1,36 @@
+/*
+ * effect.h
+ *		What the transaction of this process will do to shared memory when
+ *		it ends.
+ */
+#ifndef EVSCHED_EFFECT_H
+#define EVSCHED_EFFECT_H
+
+#include "lease.h"
+#include "listener.h"
+#include "queue.h"
+
+extern void evsched_effect_init(void);
+
+/* Something becomes available when the transaction commits ... */
+extern void evsched_effect_due(EvschedStore store, const char *queue, EvschedPlace place);
+
+/* ... or when it does not. */
+extern void evsched_effect_back(EvschedStore store, const char *queue, EvschedPlace place);
+
+/* The lease of an event, if any, ends with the commit. */
+extern void evsched_effect_end_lease(EvschedStore store, int64 id, bool confirmed);
+
+/* A lease just granted is given back unless the transaction commits. */
+extern void evsched_effect_granted(EvschedStore store, int64 id);
+
+extern void evsched_effect_join(EvschedListenerRef listener);
+/* This session no longer listens to anything. */
+extern void evsched_effect_exit(void);
+
+extern void evsched_effect_leave(EvschedListenerRef listener, bool release);
+
+/* Every queue of the store is looked at after the commit. */
+extern void evsched_effect_due_anywhere(EvschedStore store);
+
+#endif							/* EVSCHED_EFFECT_H */

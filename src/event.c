@@ -1,0 +1,80 @@
+/*
+ * event.c
+ *		What a row of evsched.event says.
+ *
+ * Pure: no locks, no access to tables.  The row has all its columns deformed
+ * (slot_getallattrs).
+ */
+#include "postgres.h"
+
+#include "event.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+int64
+evsched_event_id(TupleTableSlot *row)
+{
+	return DatumGetInt64(evsched_event_value(row, EVSCHED_EVENT_ID));
+}
+
+EvschedPlace
+evsched_event_place(TupleTableSlot *row)
+{
+	return (EvschedPlace)
+	{
+		DatumGetTimestampTz(evsched_event_value(row, EVSCHED_EVENT_DUE_AT)),
+			evsched_event_id(row)
+	};
+}
+
+int
+evsched_event_num_retries(TupleTableSlot *row)
+{
+	return DatumGetInt32(evsched_event_value(row, EVSCHED_EVENT_NUM_RETRIES));
+}
+
+/* How often it may be delivered again; none unless it says otherwise. */
+int
+evsched_event_max_retries(TupleTableSlot *row)
+{
+	if (!evsched_event_has(row, EVSCHED_EVENT_MAX_RETRIES))
+		return 0;
+	return DatumGetInt32(evsched_event_value(row, EVSCHED_EVENT_MAX_RETRIES));
+}
+
+bool
+evsched_event_is_job(TupleTableSlot *row)
+{
+	return evsched_event_has(row, EVSCHED_EVENT_COMMAND);
+}
+
+/* Copies the queue's name into EVSCHED_QUEUE_BYTES + 1 bytes. */
+void
+evsched_event_queue(TupleTableSlot *row, char *name)
+{
+	text_to_cstring_buffer((text *) DatumGetPointer(evsched_event_value(row, EVSCHED_EVENT_QUEUE)),
+						   name, EVSCHED_QUEUE_BYTES + 1);
+}
+
+/*
+ * When an event whose delivery has just failed is due again: after its
+ * retry_delay, doubled for each retry it has had.
+ */
+TimestampTz
+evsched_event_retry_at(TupleTableSlot *row, TimestampTz now)
+{
+	const Interval *delay;
+	int64		wait;
+
+	if (!evsched_event_has(row, EVSCHED_EVENT_RETRY_DELAY))
+		return now;
+	delay = DatumGetIntervalP(evsched_event_value(row, EVSCHED_EVENT_RETRY_DELAY));
+	if (delay->day != 0 || delay->month != 0)
+		wait = EVSCHED_MAX_BACKOFF;
+	else
+		wait = Min(delay->time, EVSCHED_MAX_BACKOFF);
+	for (int i = evsched_event_num_retries(row); i > 0 && wait > 0 && wait < EVSCHED_MAX_BACKOFF; i--)
+		wait = Min(wait * 2, EVSCHED_MAX_BACKOFF);
+	return now + wait;
+}

@@ -1,0 +1,42 @@
+/*
+ * event.h
+ *		The columns of evsched.event.
+ */
+#ifndef EVSCHED_EVENT_H
+#define EVSCHED_EVENT_H
+
+#include "executor/tuptable.h"
+
+#include "evsched.h"
+
+/* In the order of sql/event.sql. */
+enum
+{
+	EVSCHED_EVENT_ID = 1,
+	EVSCHED_EVENT_DUE_AT,
+	EVSCHED_EVENT_NUM_RETRIES,
+	EVSCHED_EVENT_OWNER,
+	EVSCHED_EVENT_MAX_RETRIES,
+	EVSCHED_EVENT_QUEUE,
+	EVSCHED_EVENT_PAYLOAD,
+	EVSCHED_EVENT_KEY,
+	EVSCHED_EVENT_RETRY_DELAY,
+	EVSCHED_EVENT_RECURRING,
+	EVSCHED_EVENT_COMMAND,
+	EVSCHED_EVENT_LAST_ERROR
+};
+#define EVSCHED_EVENT_COLUMNS	EVSCHED_EVENT_LAST_ERROR
+
+/* A value of a row's column, and whether there is one. */
+#define evsched_event_value(row, column)	((row)->tts_values[(column) - 1])
+#define evsched_event_has(row, column)		(!(row)->tts_isnull[(column) - 1])
+
+extern int64 evsched_event_id(TupleTableSlot *row);
+extern EvschedPlace evsched_event_place(TupleTableSlot *row);
+extern int	evsched_event_num_retries(TupleTableSlot *row);
+extern int	evsched_event_max_retries(TupleTableSlot *row);
+extern bool evsched_event_is_job(TupleTableSlot *row);
+extern void evsched_event_queue(TupleTableSlot *row, char *name);
+extern TimestampTz evsched_event_retry_at(TupleTableSlot *row, TimestampTz now);
+
+#endif							/* EVSCHED_EVENT_H */

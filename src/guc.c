@@ -1,0 +1,87 @@
+/*
+ * guc.c
+ *		The settings of evsched, as a table.
+ *
+ * Called once, from _PG_init.  doc/reference.md repeats name, default and
+ * context for users.
+ */
+#include "postgres.h"
+
+#include "guc.h"
+
+#include "evsched.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+int			evsched_max_leases = 100000;
+int			evsched_max_queues = 4096;
+int			evsched_max_listeners = 512;
+int			evsched_max_unconfirmed_bytes = 128 * 1024;
+int			evsched_write_timeout = 30000;
+int			evsched_dead_age = 30 * 24 * 60;
+double		evsched_max_notify_usage = 0.25;
+bool		evsched_enabled = true;
+
+typedef struct IntSetting
+{
+	const char *name;
+	int		   *variable;
+	int			min;
+	int			max;
+	GucContext	context;
+	int			flags;
+	const char *description;
+} IntSetting;
+
+static const IntSetting int_settings[] = {
+	/* Sizes of fixed shared memory, hence only at server start. */
+	{"evsched.max_leases", &evsched_max_leases, 16, 100 * 1000 * 1000,
+		PGC_POSTMASTER, 0,
+	"Events of the whole server that can be delivered and unconfirmed at a time."},
+	{"evsched.max_queues", &evsched_max_queues, 1, 1000 * 1000,
+		PGC_POSTMASTER, 0,
+	"Queues of the whole server with a slot of their own; the others of a database share one."},
+	{"evsched.max_listeners", &evsched_max_listeners, 1, 100 * 1000,
+		PGC_POSTMASTER, 0,
+	"Listeners of the whole server that can be joined at a time."},
+
+	/* A unix socket that nobody reads blocks the server at about 200 kB. */
+	{"evsched.max_unconfirmed_bytes", &evsched_max_unconfirmed_bytes, 1024, INT_MAX,
+		PGC_SIGHUP, GUC_UNIT_BYTE,
+	"Bytes of notifications that one listener may hold unconfirmed."},
+
+	/* A backend blocked in writing holds back vacuum in every database. */
+	{"evsched.write_timeout", &evsched_write_timeout, 100, INT_MAX,
+		PGC_SIGHUP, GUC_UNIT_MS,
+	"Ends the session of a listener that has been blocked in writing for this long."},
+	{"evsched.dead_age", &evsched_dead_age, 1, INT_MAX,
+		PGC_SIGHUP, GUC_UNIT_MIN,
+	"Dead events older than this are removed when another one dies."},
+};
+
+void
+evsched_guc_init(void)
+{
+	for (int i = 0; i < lengthof(int_settings); i++)
+	{
+		const IntSetting *s = &int_settings[i];
+
+		DefineCustomIntVariable(s->name, s->description, NULL, s->variable,
+								*s->variable, s->min, s->max, s->context,
+								s->flags, NULL, NULL, NULL);
+	}
+
+	/* The notification queue is shared by the whole cluster; leave most of it. */
+	DefineCustomRealVariable("evsched.max_notify_usage",
+							 "Fraction of the notification queue beyond which events with max_retries 0 wait.",
+							 NULL, &evsched_max_notify_usage,
+							 evsched_max_notify_usage, 0.0, 1.0,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("evsched.enabled",
+							 "Starts the schedulers; off keeps a copy of a server silent.",
+							 NULL, &evsched_enabled, evsched_enabled,
+							 PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved(EVSCHED_NAME);
+}

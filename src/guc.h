@@ -1,0 +1,19 @@
+/*
+ * guc.h
+ *		The settings of evsched.
+ */
+#ifndef EVSCHED_GUC_H
+#define EVSCHED_GUC_H
+
+extern int	evsched_max_leases;
+extern int	evsched_max_queues;
+extern int	evsched_max_listeners;
+extern int	evsched_max_unconfirmed_bytes;
+extern int	evsched_write_timeout;	/* ms */
+extern int	evsched_dead_age;	/* minutes */
+extern double evsched_max_notify_usage;
+extern bool evsched_enabled;
+
+extern void evsched_guc_init(void);
+
+#endif							/* EVSCHED_GUC_H */

@@ -1,0 +1,199 @@
+/*
+ * hook.c
+ *		Statements that evsched must know of: those that bring or take away the
+ *		extension or a database, those that end a prepared transaction, those
+ *		that end a session's listening.
+ *
+ * Runs in whatever session executes them.  What is to be done when the
+ * transaction ends is kept here until then.
+ */
+#include "postgres.h"
+
+#include "hook.h"
+
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "database.h"
+#include "effect.h"
+#include "join.h"
+#include "shared.h"
+#include "table.h"
+
+/* How long a session waits for a scheduler to go away. */
+#define LEAVE_TIMEOUT_MS	5000
+#define LEAVE_PAUSE_MS		5
+
+/* More databases than this in one transaction, and the rest is not held. */
+#define MAX_HELD			8
+
+static object_access_hook_type prev_object_access_hook;
+static ProcessUtility_hook_type prev_process_utility_hook;
+
+static bool extension_created;
+static bool extension_dropped;
+static Oid	database_created;
+static Oid	held[MAX_HELD];
+static int	num_held;
+
+static void see_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
+							  int sub_id, void *arg);
+static void see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+						ProcessUtilityContext context, ParamListInfo params,
+						QueryEnvironment *environment, DestReceiver *dest,
+						QueryCompletion *completion);
+static void before_statement(Node *node);
+static void after_statement(Node *node);
+static void hold_database(Oid oid);
+static void end_transaction(XactEvent event, void *arg);
+
+void
+evsched_hook_init(void)
+{
+	prev_object_access_hook = object_access_hook;
+	object_access_hook = see_object_access;
+	prev_process_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = see_utility;
+	RegisterXactCallback(end_transaction, NULL);
+}
+
+static void
+see_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
+				  int sub_id, void *arg)
+{
+	if (prev_object_access_hook)
+		prev_object_access_hook(access, class_id, object_id, sub_id, arg);
+	if (class_id == ExtensionRelationId && access == OAT_POST_CREATE)
+		extension_created = true;
+	else if (class_id == ExtensionRelationId && access == OAT_DROP)
+		extension_dropped = true;
+	else if (class_id == DatabaseRelationId && access == OAT_POST_CREATE)
+		database_created = object_id;
+	else if (class_id == DatabaseRelationId && access == OAT_DROP)
+		hold_database(object_id);
+}
+
+static void
+see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+			ProcessUtilityContext context, ParamListInfo params,
+			QueryEnvironment *environment, DestReceiver *dest,
+			QueryCompletion *completion)
+{
+	/* The tree may be gone after the statement. */
+	NodeTag		tag = nodeTag(statement->utilityStmt);
+	Node	   *node = tag == T_DiscardStmt || tag == T_UnlistenStmt ?
+		copyObject(statement->utilityStmt) : NULL;
+
+	before_statement(statement->utilityStmt);
+	if (prev_process_utility_hook)
+		prev_process_utility_hook(statement, query, read_only_tree, context, params,
+								  environment, dest, completion);
+	else
+		standard_ProcessUtility(statement, query, read_only_tree, context, params,
+								environment, dest, completion);
+	if (node != NULL)
+		after_statement(node);
+}
+
+/* These need their database to be left alone, or free rows in the dark. */
+static void
+before_statement(Node *node)
+{
+	if (IsA(node, TransactionStmt))
+	{
+		TransactionStmtKind kind = ((TransactionStmt *) node)->kind;
+
+		if ((kind == TRANS_STMT_COMMIT_PREPARED || kind == TRANS_STMT_ROLLBACK_PREPARED) &&
+			evsched_table_exists())
+			evsched_effect_due_anywhere(evsched_table_store());
+	}
+	else if (IsA(node, CreatedbStmt))
+	{
+		ListCell   *cell;
+		const char *template = "template1";
+
+		foreach(cell, ((CreatedbStmt *) node)->options)
+		{
+			DefElem    *option = lfirst_node(DefElem, cell);
+
+			if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
+				template = defGetString(option);
+		}
+		hold_database(get_database_oid(template, true));
+	}
+	else if (IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_DATABASE)
+		hold_database(get_database_oid(((RenameStmt *) node)->subname, true));
+	else if (IsA(node, AlterDatabaseStmt))
+	{
+		ListCell   *cell;
+
+		foreach(cell, ((AlterDatabaseStmt *) node)->options)
+		{
+			if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0)
+				hold_database(get_database_oid(((AlterDatabaseStmt *) node)->dbname, true));
+		}
+	}
+}
+
+/* A session that no longer listens is no longer a listener. */
+static void
+after_statement(Node *node)
+{
+	if (IsA(node, DiscardStmt) && ((DiscardStmt *) node)->target == DISCARD_ALL)
+		evsched_effect_exit();
+	else if (IsA(node, UnlistenStmt))
+	{
+		const char *name = ((UnlistenStmt *) node)->conditionname;
+
+		if (name == NULL || evsched_join_is_channel(name))
+			evsched_effect_exit();
+	}
+}
+
+/* Sends the scheduler of a database away until this transaction ends. */
+static void
+hold_database(Oid oid)
+{
+	if (!OidIsValid(oid) || num_held == MAX_HELD)
+		return;
+	held[num_held++] = oid;
+	evsched_database_hold(oid);
+	for (int ms = 0; ms < LEAVE_TIMEOUT_MS && evsched_database_scheduler_pid(oid) != 0;
+		 ms += LEAVE_PAUSE_MS)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LEAVE_PAUSE_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+	{
+		if (extension_dropped)
+			evsched_database_recheck(MyDatabaseId);
+		if (extension_created || extension_dropped)
+			evsched_database_probe(MyDatabaseId);
+		if (OidIsValid(database_created))
+			evsched_database_probe(database_created);
+	}
+	extension_created = extension_dropped = false;
+	database_created = InvalidOid;
+	while (num_held > 0)
+		evsched_database_unhold(held[--num_held]);
+}

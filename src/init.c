@@ -1,0 +1,39 @@
+/*
+ * init.c
+ *		The library's entry point.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "effect.h"
+#include "guc.h"
+#include "hook.h"
+#include "launcher.h"
+#include "role.h"
+#include "shared.h"
+#include "table.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+	{
+		/* Sizes of shared memory can no longer be set. */
+		evsched_table_init();
+		evsched_role_init();
+		return;
+	}
+	evsched_guc_init();
+	evsched_shared_init();
+	evsched_table_init();
+	evsched_role_init();
+	evsched_effect_init();
+	evsched_hook_init();
+	evsched_launcher_init();
+}

@@ -1,0 +1,266 @@
+/*
+ * launcher.c
+ *		The background process of the server: keeps one scheduler for each
+ *		database that has the extension.
+ *
+ * It is connected to no database.  When it starts it asks of every database
+ * whether it has the extension, by starting a scheduler there, which goes away
+ * where it has not.  After that it acts on messages only (database.c): a
+ * database is to be looked at, or to be let alone.  A scheduler that failed is
+ * started again, after a pause that grows while it keeps failing.
+ */
+#include "postgres.h"
+
+#include "launcher.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "database.h"
+#include "guc.h"
+#include "lease.h"
+#include "listener.h"
+#include "process.h"
+#include "queue.h"
+#include "scheduler.h"
+
+/* Pauses before a failed scheduler is started again. */
+#define FIRST_PAUSE_MS		100
+#define LAST_PAUSE_MS		60000
+
+/* A scheduler that lived this long had not failed at once. */
+#define HEALTHY_MS			10000
+
+/* What the launcher knows of the scheduler in a database's slot. */
+typedef struct Charge
+{
+	BackgroundWorkerHandle *handle; /* NULL: none is running */
+	TimestampTz started_at;
+	TimestampTz start_at;		/* not before; DT_NOEND: not wanted */
+	int			pause_ms;
+} Charge;
+
+static Charge charges[EVSCHED_MAX_DATABASES];
+static bool short_of_workers;
+
+static void probe_all(void);
+static void for_each_database(void (*visit) (Form_pg_database));
+static void probe_database(Form_pg_database form);
+static bool database_exists(Oid oid);
+static void look_after(int slot, TimestampTz now);
+static void scheduler_ended(int slot, TimestampTz now);
+static void start_scheduler(int slot, TimestampTz now);
+static long next_start_ms(TimestampTz now);
+static void resign(int code, Datum arg);
+
+/* Registers the process; called by the postmaster. */
+void
+evsched_launcher_init(void)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = 1
+	};
+
+	if (IsBinaryUpgrade || !evsched_enabled)
+		return;
+	strlcpy(worker.bgw_name, "evsched launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "evsched launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, EVSCHED_NAME, BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "evsched_launcher_main", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+void
+evsched_launcher_main(Datum arg)
+{
+	evsched_process_start("evsched launcher");
+	on_shmem_exit(resign, 0);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	pgstat_report_appname("evsched launcher");
+	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
+		charges[i].start_at = DT_NOEND;
+	evsched_launcher_set(EVSCHED_MY_PROCNO);
+	probe_all();
+
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		long		ms;
+		int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+
+		ResetLatch(MyLatch);
+		evsched_process_interrupts();
+		for (int slot = 0; slot < EVSCHED_MAX_DATABASES; slot++)
+			look_after(slot, now);
+
+		ms = next_start_ms(now);
+		if (ms >= 0)
+			events |= WL_TIMEOUT;
+		(void) WaitLatch(MyLatch, events, ms, PG_WAIT_EXTENSION);
+	}
+}
+
+/* Every database of the server may have the extension. */
+static void
+probe_all(void)
+{
+	for_each_database(probe_database);
+}
+
+static void
+for_each_database(void (*visit) (Form_pg_database))
+{
+	Relation	relation;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	evsched_process_begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	relation = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(relation, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+		visit((Form_pg_database) GETSTRUCT(tuple));
+	table_endscan(scan);
+	table_close(relation, AccessShareLock);
+	PopActiveSnapshot();
+	evsched_process_end();
+}
+
+static void
+probe_database(Form_pg_database form)
+{
+	if (form->datallowconn && !form->datistemplate)
+		evsched_database_probe(form->oid);
+}
+
+static Oid	wanted_database;
+static bool found_database;
+
+static void
+compare_database(Form_pg_database form)
+{
+	if (form->oid == wanted_database && form->datallowconn && !form->datistemplate)
+		found_database = true;
+}
+
+/* Can a scheduler be started there? */
+static bool
+database_exists(Oid oid)
+{
+	wanted_database = oid;
+	found_database = false;
+	for_each_database(compare_database);
+	return found_database;
+}
+
+/* Does what is due for one slot. */
+static void
+look_after(int slot, TimestampTz now)
+{
+	Charge	   *charge = &charges[slot];
+	pid_t		pid;
+
+	if (evsched_database_get(slot)->oid == InvalidOid)
+		return;
+	if (charge->handle != NULL &&
+		GetBackgroundWorkerPid(charge->handle, &pid) == BGWH_STOPPED)
+		scheduler_ended(slot, now);
+	if (evsched_database_is_held(slot))
+	{
+		if (charge->handle != NULL)
+			TerminateBackgroundWorker(charge->handle);
+		return;
+	}
+	if (evsched_database_take_probe(slot) && charge->handle == NULL)
+	{
+		evsched_database_set_wanted(slot, true);
+		charge->pause_ms = 0;
+		charge->start_at = now;
+	}
+	if (charge->handle == NULL && charge->start_at <= now)
+		start_scheduler(slot, now);
+}
+
+static void
+scheduler_ended(int slot, TimestampTz now)
+{
+	Charge	   *charge = &charges[slot];
+
+	pfree(charge->handle);
+	charge->handle = NULL;
+	if (TimestampDifferenceExceeds(charge->started_at, now, HEALTHY_MS))
+		charge->pause_ms = 0;
+	charge->start_at = DT_NOEND;
+	if (!evsched_database_is_wanted(slot))
+		return;
+	charge->start_at = now + charge->pause_ms * INT64CONST(1000);
+	charge->pause_ms = Min(Max(charge->pause_ms * 2, FIRST_PAUSE_MS), LAST_PAUSE_MS);
+}
+
+static void
+start_scheduler(int slot, TimestampTz now)
+{
+	Charge	   *charge = &charges[slot];
+	Oid			oid = evsched_database_get(slot)->oid;
+
+	charge->start_at = DT_NOEND;
+	if (!database_exists(oid))
+	{
+		evsched_listener_forget(oid, InvalidOid);
+		evsched_lease_forget(oid, InvalidOid);
+		evsched_queue_release(slot);
+		evsched_database_release(slot);
+		return;
+	}
+	charge->started_at = now;
+	if (evsched_scheduler_launch(oid, &charge->handle))
+	{
+		short_of_workers = false;
+		return;
+	}
+	charge->handle = NULL;
+	charge->start_at = now + 1000 * INT64CONST(1000);
+	if (!short_of_workers)
+		ereport(LOG,
+				(errmsg("evsched has no worker slot for the scheduler of database %u", oid),
+				 errhint("Raise max_worker_processes.")));
+	short_of_workers = true;
+}
+
+/* Until a scheduler is to be started again; -1: none is. */
+static long
+next_start_ms(TimestampTz now)
+{
+	TimestampTz first = DT_NOEND;
+
+	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
+	{
+		if (charges[i].handle == NULL)
+			first = Min(first, charges[i].start_at);
+	}
+	return first == DT_NOEND ? -1 : TimestampDifferenceMilliseconds(now, first);
+}
+
+static void
+resign(int code, Datum arg)
+{
+	evsched_launcher_set(EVSCHED_NO_PROC);
+}

@@ -1,0 +1,466 @@
+/*
+ * lease.c
+ *		Who holds which delivered event, in shared memory.
+ *
+ * The scheduler and receive() grant leases while they hold the event's row
+ * lock; whoever confirms, rejects or replaces the event ends them in its commit
+ * callback.  A lease is found by database, table and id, by its listener, and
+ * by its deadline (one pairing heap for each database, so that granting in the
+ * order of deadlines and ending from the front are cheap).  Everything is
+ * guarded by the lease lock; links are numbers, not pointers.
+ */
+#include "postgres.h"
+
+#include "lease.h"
+
+#include <time.h>
+
+#include "common/hashfn.h"
+#include "port/pg_bitutils.h"
+#include "storage/shmem.h"
+
+#include "database.h"
+#include "guc.h"
+#include "listener.h"
+#include "queue.h"
+#include "shared.h"
+
+#define NIL_LEASE	(-1)
+
+typedef struct Leases
+{
+	int32		first_free;
+	int32		num_used;		/* leases ever used stand before it */
+	int32		heap[EVSCHED_MAX_DATABASES];	/* root, first deadline */
+	/* buckets follow, then the leases */
+} Leases;
+
+static Leases *leases;
+static int32 *buckets;
+static EvschedLease *slots;
+
+static uint32 num_buckets(void);
+static int32 *bucket_of(EvschedStore store, int64 id);
+static int32 take_free(void);
+static int32 merge_heaps(int32 a, int32 b);
+static int32 merge_siblings(int32 first);
+static void heap_insert_lease(int database, int32 n);
+static void heap_remove_lease(int database, int32 n);
+static void link_to_listener(int32 n);
+static void unlink_from_listener(int32 n);
+
+Size
+evsched_lease_size(void)
+{
+	Size		size = MAXALIGN(sizeof(Leases));
+
+	size = add_size(size, MAXALIGN(mul_size(sizeof(int32), num_buckets())));
+	return add_size(size, mul_size(sizeof(EvschedLease), evsched_max_leases));
+}
+
+void
+evsched_lease_attach(void *area, bool found)
+{
+	char	   *end = area;
+
+	leases = area;
+	end += MAXALIGN(sizeof(Leases));
+	buckets = (int32 *) end;
+	end += MAXALIGN(sizeof(int32) * num_buckets());
+	slots = (EvschedLease *) end;
+	if (found)
+		return;
+
+	leases->first_free = NIL_LEASE;
+	leases->num_used = 0;
+	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
+		leases->heap[i] = NIL_LEASE;
+	for (uint32 i = 0; i < num_buckets(); i++)
+		buckets[i] = NIL_LEASE;
+}
+
+/* Deadlines must not move when somebody sets the clock. */
+int64
+evsched_lease_clock(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64) ts.tv_sec * USECS_PER_SEC + ts.tv_nsec / 1000;
+}
+
+bool
+evsched_lease_exists(EvschedStore store, int64 id)
+{
+	bool		exists;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	exists = evsched_lease_find(store, id) != NULL;
+	LWLockRelease(evsched_lease_lock);
+	return exists;
+}
+
+/* Moves a deadline back, never forth; false when there is no such lease. */
+bool
+evsched_lease_extend(EvschedStore store, int64 id, int64 deadline)
+{
+	EvschedLease *lease;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	lease = evsched_lease_find(store, id);
+	if (lease != NULL && lease->deadline < deadline)
+		evsched_lease_set_deadline(lease, deadline);
+	LWLockRelease(evsched_lease_lock);
+	return lease != NULL;
+}
+
+/*
+ * Copies leases that are over, first deadline first.  They stay where they are
+ * until the events are dealt with; their deadline moves by their pause, which
+ * doubles, so that a row locked by a confirm under way is looked at again.
+ */
+int
+evsched_lease_collect_over(int database, int64 clock, EvschedLease *over, int max)
+{
+	int			n = 0;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	while (n < max && leases->heap[database] != NIL_LEASE)
+	{
+		EvschedLease *lease = &slots[leases->heap[database]];
+
+		if (lease->deadline > clock)
+			break;
+		over[n++] = *lease;
+		lease->pause_ms = Min(Max(lease->pause_ms * 2, 10), 1000);
+		evsched_lease_set_deadline(lease, clock + lease->pause_ms * INT64CONST(1000));
+	}
+	LWLockRelease(evsched_lease_lock);
+	return n;
+}
+
+/* The first deadline in a database; PG_INT64_MAX when nothing is held. */
+int64
+evsched_lease_next_deadline(int database)
+{
+	int64		deadline = PG_INT64_MAX;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	if (leases->heap[database] != NIL_LEASE)
+		deadline = slots[leases->heap[database]].deadline;
+	LWLockRelease(evsched_lease_lock);
+	return deadline;
+}
+
+/* Drops the leases of a database's stores, all but one. */
+void
+evsched_lease_forget(Oid database, Oid keep_table)
+{
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	for (uint32 b = 0; b < num_buckets(); b++)
+	{
+		int32		n = buckets[b];
+
+		while (n != NIL_LEASE)
+		{
+			int32		next = slots[n].next_in_bucket;
+
+			if (slots[n].store.database == database && slots[n].store.table != keep_table)
+				evsched_lease_end(&slots[n]);
+			n = next;
+		}
+	}
+	LWLockRelease(evsched_lease_lock);
+}
+
+/* Copies all leases of a store into palloc'd memory; returns how many. */
+int
+evsched_lease_list(EvschedStore store, EvschedLease **list)
+{
+	int			n = 0;
+	int			max;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	max = leases->num_used;
+	LWLockRelease(evsched_lease_lock);
+
+	*list = palloc_extended(sizeof(EvschedLease) * Max(max, 1), MCXT_ALLOC_HUGE);
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	for (uint32 b = 0; b < num_buckets(); b++)
+	{
+		for (int32 i = buckets[b]; i != NIL_LEASE && n < max; i = slots[i].next_in_bucket)
+		{
+			if (evsched_store_equal(slots[i].store, store))
+				(*list)[n++] = slots[i];
+		}
+	}
+	LWLockRelease(evsched_lease_lock);
+	return n;
+}
+
+EvschedLease *
+evsched_lease_find(EvschedStore store, int64 id)
+{
+	int32		n = *bucket_of(store, id);
+
+	while (n != NIL_LEASE &&
+		   !(slots[n].id == id && evsched_store_equal(slots[n].store, store)))
+		n = slots[n].next_in_bucket;
+	return n == NIL_LEASE ? NULL : &slots[n];
+}
+
+bool
+evsched_lease_table_full(void)
+{
+	return leases->first_free == NIL_LEASE && leases->num_used == evsched_max_leases;
+}
+
+/*
+ * Enters a copy of the lease; NULL when there is one already, or no room.
+ */
+EvschedLease *
+evsched_lease_grant(const EvschedLease *lease)
+{
+	EvschedQueue *queue = evsched_queue_get(lease->queue);
+	int32	   *bucket = bucket_of(lease->store, lease->id);
+	int32		n;
+
+	if (evsched_lease_find(lease->store, lease->id) != NULL)
+		return NULL;
+	n = take_free();
+	if (n == NIL_LEASE)
+		return NULL;
+
+	slots[n] = *lease;
+	slots[n].pause_ms = 0;
+	slots[n].next_in_bucket = *bucket;
+	*bucket = n;
+	queue->num_leases++;
+	heap_insert_lease(queue->database, n);
+	if (lease->listener != EVSCHED_NO_SLOT)
+		link_to_listener(n);
+	return &slots[n];
+}
+
+/* Takes a lease out: credit goes back, and a starving queue is looked at. */
+void
+evsched_lease_end(EvschedLease *lease)
+{
+	int32		n = lease - slots;
+	EvschedQueue *queue = evsched_queue_get(lease->queue);
+	int32	   *link = bucket_of(lease->store, lease->id);
+
+	while (*link != n)
+		link = &slots[*link].next_in_bucket;
+	*link = lease->next_in_bucket;
+
+	heap_remove_lease(queue->database, n);
+	if (lease->listener != EVSCHED_NO_SLOT)
+		unlink_from_listener(n);
+	queue->num_leases--;
+	lease->next_in_bucket = leases->first_free;
+	leases->first_free = n;
+
+	if (queue->starving)
+	{
+		queue->starving = false;
+		evsched_queue_touch(lease->queue);
+	}
+}
+
+void
+evsched_lease_set_deadline(EvschedLease *lease, int64 deadline)
+{
+	int			database = evsched_queue_get(lease->queue)->database;
+	int32		n = lease - slots;
+
+	heap_remove_lease(database, n);
+	lease->deadline = deadline;
+	heap_insert_lease(database, n);
+}
+
+/* The holder is gone: the lease is over, and nobody's until it is dealt with. */
+void
+evsched_lease_orphan(EvschedLease *lease)
+{
+	unlink_from_listener(lease - slots);
+	lease->listener = EVSCHED_NO_SLOT;
+	evsched_lease_set_deadline(lease, 0);
+}
+
+/* Ends a lease as if it had never been: the event is available again. */
+void
+evsched_lease_give_back(EvschedLease *lease)
+{
+	EvschedPlace place = {lease->due_at, lease->id};
+	int			queue = lease->queue;
+
+	/* First the lease, then the mark: a scan that saw the lease is told. */
+	evsched_lease_end(lease);
+	evsched_queue_note_slot(queue, place);
+}
+
+/* A row locked while its lease ran out is free: the scheduler looks again. */
+void
+evsched_lease_look_again(EvschedLease *lease)
+{
+	if (lease->pause_ms == 0)
+		return;
+	evsched_lease_set_deadline(lease, 0);
+	evsched_database_wake(evsched_queue_get(lease->queue)->database);
+}
+
+/* The first lease of a listener, or NULL. */
+EvschedLease *
+evsched_lease_of_listener(int listener)
+{
+	int32		n = evsched_listener_get(listener)->first_lease;
+
+	return n == NIL_LEASE ? NULL : &slots[n];
+}
+
+/* The next lease of the same listener, or NULL. */
+EvschedLease *
+evsched_lease_next(EvschedLease *lease)
+{
+	return lease->next_of_listener == NIL_LEASE ? NULL : &slots[lease->next_of_listener];
+}
+
+static uint32
+num_buckets(void)
+{
+	return pg_nextpower2_32(Max(evsched_max_leases, 16));
+}
+
+static int32 *
+bucket_of(EvschedStore store, int64 id)
+{
+	uint32		hash = murmurhash32((uint32) id ^ (uint32) (id >> 32) ^ store.table);
+
+	return &buckets[hash & (num_buckets() - 1)];
+}
+
+static int32
+take_free(void)
+{
+	int32		n = leases->first_free;
+
+	if (n != NIL_LEASE)
+		leases->first_free = slots[n].next_in_bucket;
+	else if (leases->num_used < evsched_max_leases)
+		n = leases->num_used++;
+	return n;
+}
+
+/* Joins two heaps; the later root becomes the first child of the other. */
+static int32
+merge_heaps(int32 a, int32 b)
+{
+	if (a == NIL_LEASE || b == NIL_LEASE)
+		return a == NIL_LEASE ? b : a;
+	if (slots[b].deadline < slots[a].deadline)
+	{
+		int32		swap = a;
+
+		a = b;
+		b = swap;
+	}
+	slots[b].heap_prev = a;
+	slots[b].heap_next = slots[a].heap_child;
+	if (slots[a].heap_child != NIL_LEASE)
+		slots[slots[a].heap_child].heap_prev = b;
+	slots[a].heap_child = b;
+	return a;
+}
+
+/* Joins a list of siblings to one heap: in pairs first, then from the right. */
+static int32
+merge_siblings(int32 first)
+{
+	int32		pairs = NIL_LEASE;
+	int32		root = NIL_LEASE;
+
+	while (first != NIL_LEASE)
+	{
+		int32		a = first;
+		int32		b = slots[a].heap_next;
+
+		first = b == NIL_LEASE ? NIL_LEASE : slots[b].heap_next;
+		slots[a].heap_next = NIL_LEASE;
+		if (b != NIL_LEASE)
+			slots[b].heap_next = NIL_LEASE;
+		a = merge_heaps(a, b);
+		slots[a].heap_next = pairs;
+		pairs = a;
+	}
+	while (pairs != NIL_LEASE)
+	{
+		int32		next = slots[pairs].heap_next;
+
+		slots[pairs].heap_next = NIL_LEASE;
+		root = merge_heaps(root, pairs);
+		pairs = next;
+	}
+	return root;
+}
+
+static void
+heap_insert_lease(int database, int32 n)
+{
+	slots[n].heap_child = NIL_LEASE;
+	slots[n].heap_next = NIL_LEASE;
+	slots[n].heap_prev = NIL_LEASE;
+	leases->heap[database] = merge_heaps(leases->heap[database], n);
+}
+
+static void
+heap_remove_lease(int database, int32 n)
+{
+	EvschedLease *lease = &slots[n];
+	int32		children = merge_siblings(lease->heap_child);
+
+	if (leases->heap[database] == n)
+	{
+		leases->heap[database] = children;
+		if (children != NIL_LEASE)
+			slots[children].heap_prev = NIL_LEASE;
+		return;
+	}
+	if (slots[lease->heap_prev].heap_child == n)
+		slots[lease->heap_prev].heap_child = lease->heap_next;
+	else
+		slots[lease->heap_prev].heap_next = lease->heap_next;
+	if (lease->heap_next != NIL_LEASE)
+		slots[lease->heap_next].heap_prev = lease->heap_prev;
+	leases->heap[database] = merge_heaps(leases->heap[database], children);
+}
+
+static void
+link_to_listener(int32 n)
+{
+	EvschedListener *listener = evsched_listener_get(slots[n].listener);
+
+	slots[n].prev_of_listener = NIL_LEASE;
+	slots[n].next_of_listener = listener->first_lease;
+	if (listener->first_lease != NIL_LEASE)
+		slots[listener->first_lease].prev_of_listener = n;
+	listener->first_lease = n;
+	listener->unconfirmed++;
+	listener->unconfirmed_bytes += slots[n].bytes;
+}
+
+static void
+unlink_from_listener(int32 n)
+{
+	EvschedLease *lease = &slots[n];
+	EvschedListener *listener = evsched_listener_get(lease->listener);
+
+	if (lease->prev_of_listener == NIL_LEASE)
+		listener->first_lease = lease->next_of_listener;
+	else
+		slots[lease->prev_of_listener].next_of_listener = lease->next_of_listener;
+	if (lease->next_of_listener != NIL_LEASE)
+		slots[lease->next_of_listener].prev_of_listener = lease->prev_of_listener;
+	listener->unconfirmed--;
+	listener->unconfirmed_bytes -= lease->bytes;
+}

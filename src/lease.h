@@ -1,0 +1,66 @@
+/*
+ * lease.h
+ *		Who holds which delivered event, in shared memory.
+ */
+#ifndef EVSCHED_LEASE_H
+#define EVSCHED_LEASE_H
+
+#include "evsched.h"
+
+typedef enum EvschedLeaseKind
+{
+	EVSCHED_LEASE_LISTENER,		/* delivered by NOTIFY, until confirmed */
+	EVSCHED_LEASE_FETCH,		/* announced by NOTIFY, gone once fetched */
+	EVSCHED_LEASE_PULL			/* given out by receive() */
+} EvschedLeaseKind;
+
+typedef struct EvschedLease
+{
+	EvschedStore store;
+	int64		id;
+	TimestampTz due_at;			/* its place, should it be given back */
+	int64		deadline;		/* µs, monotonic */
+	int32		bytes;			/* of its notification */
+	int32		queue;			/* slot */
+	int32		listener;		/* slot, or EVSCHED_NO_SLOT */
+	int32		pid;			/* of the session it was given to */
+	int32		pause_ms;		/* until the next look at a locked row */
+	int32		kind;			/* EvschedLeaseKind */
+
+	/* links: other leases, by number */
+	int32		next_in_bucket; /* or the next free one */
+	int32		prev_of_listener;
+	int32		next_of_listener;
+	int32		heap_child;
+	int32		heap_next;
+	int32		heap_prev;		/* previous sibling, or the parent */
+} EvschedLease;
+
+extern Size evsched_lease_size(void);
+extern void evsched_lease_attach(void *area, bool found);
+
+/* Monotonic clock in µs. */
+extern int64 evsched_lease_clock(void);
+
+/* These take the lock themselves. */
+extern bool evsched_lease_exists(EvschedStore store, int64 id);
+extern bool evsched_lease_extend(EvschedStore store, int64 id, int64 deadline);
+extern int	evsched_lease_collect_over(int database, int64 clock,
+									   EvschedLease *over, int max);
+extern int64 evsched_lease_next_deadline(int database);
+extern void evsched_lease_forget(Oid database, Oid keep_table);
+extern int	evsched_lease_list(EvschedStore store, EvschedLease **leases);
+
+/* For these the caller holds the lock: shared for find, else exclusive. */
+extern EvschedLease *evsched_lease_find(EvschedStore store, int64 id);
+extern EvschedLease *evsched_lease_grant(const EvschedLease *lease);
+extern void evsched_lease_end(EvschedLease *lease);
+extern void evsched_lease_set_deadline(EvschedLease *lease, int64 deadline);
+extern void evsched_lease_orphan(EvschedLease *lease);
+extern void evsched_lease_give_back(EvschedLease *lease);
+extern void evsched_lease_look_again(EvschedLease *lease);
+extern EvschedLease *evsched_lease_of_listener(int listener);
+extern EvschedLease *evsched_lease_next(EvschedLease *lease);
+extern bool evsched_lease_table_full(void);
+
+#endif							/* EVSCHED_LEASE_H */

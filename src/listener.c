@@ -1,0 +1,484 @@
+/*
+ * listener.c
+ *		The sessions that joined queues, in shared memory: who they are, the
+ *		ring in which they take turns, and what becomes of their leases.
+ *
+ * A session reserves a slot when it calls join() and enters the ring when that
+ * commits; it leaves it by leave(), by being replaced, or by ending.  Each of
+ * these is one function.  All state is guarded by the lease lock; activate,
+ * give_up and leave run in end-of-transaction callbacks.
+ */
+#include "postgres.h"
+
+#include "listener.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "database.h"
+#include "guc.h"
+#include "lease.h"
+#include "queue.h"
+#include "socket.h"
+#include "shared.h"
+
+static EvschedListener *slots;
+
+/* What this session has joined; slots freed since are among them. */
+static EvschedListenerRef *mine;
+static int	num_mine;
+static int	max_mine;
+
+static void leave_at_exit(int code, Datum arg);
+static void make_room_for_mine(void);
+static void enter_ring(int slot);
+static void leave_ring(int slot);
+static void drop_from_ring(int slot);
+static void free_listener(int slot);
+static void end_leases(int slot, bool counted);
+static bool same_membership(const EvschedListener *a, const EvschedListener *b);
+
+Size
+evsched_listener_size(void)
+{
+	return mul_size(sizeof(EvschedListener), evsched_max_listeners);
+}
+
+void
+evsched_listener_attach(void *area, bool found)
+{
+	slots = area;
+	if (!found)
+			return;
+	memset(area, 0, evsched_listener_size());
+	for (int i = 0; i < evsched_max_listeners; i++)
+	{
+		pg_atomic_init_u64(&slots[i].turns_sent, 0);
+		pg_atomic_init_u64(&slots[i].turns_read, 0);
+	}
+}
+
+EvschedListener *
+evsched_listener_get(int slot)
+{
+	Assert(slot >= 0 && slot < evsched_max_listeners);
+	return &slots[slot];
+}
+
+/* A slot for a session that is joining; 53400 when there is none. */
+EvschedListenerRef
+evsched_listener_reserve(EvschedStore store, const char *queue_name,
+						 const char *channel, const EvschedListenerTerms *terms)
+{
+	EvschedQueueRef queue = evsched_queue_find(store, queue_name);
+	EvschedListener *listener;
+	int			slot = 0;
+
+	if (queue.slot == EVSCHED_NO_SLOT)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("evsched serves no more than %d databases", EVSCHED_MAX_DATABASES)));
+	make_room_for_mine();
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	while (slot < evsched_max_listeners && slots[slot].state != EVSCHED_LISTENER_FREE)
+		slot++;
+	if (slot == evsched_max_listeners)
+	{
+		LWLockRelease(evsched_lease_lock);
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no more than %d listeners can be joined", evsched_max_listeners),
+				 errhint("Raise evsched.max_listeners, or use take or receive.")));
+	}
+	listener = &slots[slot];
+	listener->state = EVSCHED_LISTENER_RESERVED;
+	listener->store = store;
+	listener->queue = queue.slot;
+	listener->terms = *terms;
+	listener->max_events = terms->max_events;
+	listener->pid = MyProcPid;
+	listener->procno = EVSCHED_MY_PROCNO;
+	listener->role = GetUserId();
+	listener->last_confirmed_at = 0;
+	listener->unconfirmed = 0;
+	listener->unconfirmed_bytes = 0;
+	listener->first_lease = -1;
+	listener->run_out = 0;
+	pg_atomic_write_u64(&listener->turns_sent, 0);
+	pg_atomic_write_u64(&listener->turns_read, 0);
+	listener->unread_since = 0;
+	listener->unread_bytes = 0;
+	evsched_socket_describe(&listener->socket);
+	strlcpy(listener->queue_name, queue_name, sizeof(listener->queue_name));
+	strlcpy(listener->channel, channel, sizeof(listener->channel));
+	/* Keeps the queue's slot from being given away until this is settled. */
+	evsched_queue_get(queue.slot)->num_listeners++;
+	mine[num_mine] = (EvschedListenerRef) {slot, listener->generation};
+	LWLockRelease(evsched_lease_lock);
+	return mine[num_mine++];
+}
+
+/* This session's place in a queue's ring; EVSCHED_NO_SLOT when it has none. */
+EvschedListenerRef
+evsched_listener_mine(EvschedStore store, const char *queue_name)
+{
+	EvschedListenerRef ref = {EVSCHED_NO_SLOT, 0};
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	for (int i = 0; i < num_mine; i++)
+	{
+		const EvschedListener *listener = &slots[mine[i].slot];
+
+		if (evsched_listener_is_current(mine[i]) &&
+			listener->state == EVSCHED_LISTENER_JOINED &&
+			evsched_store_equal(listener->store, store) &&
+			strcmp(listener->queue_name, queue_name) == 0)
+			ref = mine[i];
+	}
+	LWLockRelease(evsched_lease_lock);
+	return ref;
+}
+
+/* The role of the node that has joined a queue; InvalidOid: none has. */
+Oid
+evsched_listener_role_of(EvschedStore store, const char *queue_name, const char *node)
+{
+	Oid			role = InvalidOid;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	for (int i = 0; i < evsched_max_listeners; i++)
+	{
+		if (slots[i].state == EVSCHED_LISTENER_JOINED &&
+			evsched_store_equal(slots[i].store, store) &&
+			strcmp(slots[i].queue_name, queue_name) == 0 &&
+			strcmp(slots[i].terms.node, node) == 0)
+			role = slots[i].role;
+	}
+	LWLockRelease(evsched_lease_lock);
+	return role;
+}
+
+/* Changes what a listener may hold, at once; returns what is in force. */
+int
+evsched_listener_set_max_events(EvschedListenerRef ref, int max_events)
+{
+	EvschedListener *listener = &slots[ref.slot];
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	listener->max_events = max_events > 0 ? max_events : listener->terms.max_events;
+	max_events = listener->max_events;
+	evsched_queue_get(listener->queue)->starving = false;
+	evsched_queue_touch(listener->queue);
+	LWLockRelease(evsched_lease_lock);
+	return max_events;
+}
+
+/* The session no longer listens: out of all rings, its leases are over. */
+void
+evsched_listener_exit(void)
+{
+	for (int i = 0; i < num_mine; i++)
+	{
+		int			slot = mine[i].slot;
+
+		if (!evsched_listener_is_current(mine[i]))
+			continue;
+		if (slots[slot].state == EVSCHED_LISTENER_JOINED)
+			drop_from_ring(slot);
+		end_leases(slot, true);
+		free_listener(slot);
+	}
+	num_mine = 0;
+}
+
+/*
+ * A transaction of this session has ended; if it read notifications, it has
+ * read what was sent until now.
+ */
+void
+evsched_listener_mark_read(void)
+{
+	for (int i = 0; i < num_mine; i++)
+	{
+		EvschedListener *listener = &slots[mine[i].slot];
+
+		if (!evsched_listener_is_current(mine[i]))
+			continue;
+		pg_atomic_write_u64(&listener->turns_read,
+							pg_atomic_read_u64(&listener->turns_sent));
+		/* It may have been passed over because it was blocked in writing. */
+		if (evsched_queue_get(listener->queue)->starving)
+			evsched_queue_touch(listener->queue);
+	}
+}
+
+/* Frees the listeners of a database's stores, all but one. */
+void
+evsched_listener_forget(Oid database, Oid keep_table)
+{
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < evsched_max_listeners; i++)
+	{
+		if (slots[i].state == EVSCHED_LISTENER_FREE ||
+			slots[i].store.database != database || slots[i].store.table == keep_table)
+			continue;
+		if (slots[i].state == EVSCHED_LISTENER_JOINED)
+			drop_from_ring(i);
+		free_listener(i);
+	}
+	LWLockRelease(evsched_lease_lock);
+}
+
+/* Copies all listeners of a store that are joined; returns how many. */
+int
+evsched_listener_list(EvschedStore store, EvschedListener **list)
+{
+	int			n = 0;
+
+	*list = palloc_extended(evsched_listener_size(), MCXT_ALLOC_HUGE);
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	for (int i = 0; i < evsched_max_listeners; i++)
+	{
+		if (slots[i].state == EVSCHED_LISTENER_JOINED &&
+			evsched_store_equal(slots[i].store, store))
+			(*list)[n++] = slots[i];
+	}
+	LWLockRelease(evsched_lease_lock);
+	return n;
+}
+
+bool
+evsched_listener_is_current(EvschedListenerRef ref)
+{
+	return ref.slot != EVSCHED_NO_SLOT && slots[ref.slot].generation == ref.generation;
+}
+
+bool
+evsched_listener_is_joined(EvschedListenerRef ref)
+{
+	return evsched_listener_is_current(ref) &&
+		slots[ref.slot].state == EVSCHED_LISTENER_JOINED;
+}
+
+/*
+ * reserved -> joined: at the ring's end.  It takes the place of an older one
+ * of the same queue that has its node's name or is of the same session; that
+ * one's leases run on while its session lives.
+ */
+void
+evsched_listener_activate(EvschedListenerRef ref)
+{
+	EvschedListener *listener = &slots[ref.slot];
+
+	if (!evsched_listener_is_current(ref))
+		return;
+	Assert(listener->state == EVSCHED_LISTENER_RESERVED);
+	for (int i = 0; i < evsched_max_listeners; i++)
+	{
+		if (i != ref.slot && slots[i].state == EVSCHED_LISTENER_JOINED &&
+			same_membership(&slots[i], listener))
+			evsched_listener_leave((EvschedListenerRef) {i, slots[i].generation}, false);
+	}
+	listener->state = EVSCHED_LISTENER_JOINED;
+	listener->joined_at = GetCurrentTimestamp();
+	enter_ring(ref.slot);
+	evsched_queue_get(listener->queue)->starving = false;
+	evsched_queue_touch(listener->queue);
+}
+
+/* reserved -> free: the join was rolled back. */
+void
+evsched_listener_give_up(EvschedListenerRef ref)
+{
+	if (!evsched_listener_is_current(ref))
+		return;
+	Assert(slots[ref.slot].state == EVSCHED_LISTENER_RESERVED);
+	evsched_queue_get(slots[ref.slot].queue)->num_listeners--;
+	free_listener(ref.slot);
+}
+
+/*
+ * joined -> left, or free when nothing is held.  What is held is given back
+ * when asked for, else it runs on while the session lives.
+ */
+void
+evsched_listener_leave(EvschedListenerRef ref, bool release)
+{
+	if (!evsched_listener_is_current(ref) ||
+		slots[ref.slot].state != EVSCHED_LISTENER_JOINED)
+		return;
+	drop_from_ring(ref.slot);
+	slots[ref.slot].state = EVSCHED_LISTENER_LEFT;
+	if (release)
+		end_leases(ref.slot, false);
+	evsched_queue_touch(slots[ref.slot].queue);
+	if (slots[ref.slot].unconfirmed == 0)
+		free_listener(ref.slot);
+}
+
+/* A listener has had its turn. */
+void
+evsched_listener_to_end(int slot)
+{
+	EvschedQueue *queue = evsched_queue_get(slots[slot].queue);
+
+	if (queue->last_listener == slot)
+		return;
+	leave_ring(slot);
+	enter_ring(slot);
+}
+
+/* One of its leases was confirmed. */
+void
+evsched_listener_confirmed(int slot)
+{
+	slots[slot].run_out = 0;
+	slots[slot].last_confirmed_at = GetCurrentTransactionStopTimestamp();
+}
+
+/* One of its leases ran out. */
+void
+evsched_listener_ran_out(int slot)
+{
+	slots[slot].run_out++;
+}
+
+/* How many more events it may be handed. */
+int
+evsched_listener_credit(const EvschedListener *listener)
+{
+	int			max = listener->max_events;
+
+	if (listener->run_out >= EVSCHED_LISTENER_PATIENCE)
+		max = Min(max, 1);
+	if (listener->unconfirmed > 0 &&
+		listener->unconfirmed_bytes + EVSCHED_NOTIFY_BYTES > evsched_max_unconfirmed_bytes)
+		return 0;
+	return Max(max - listener->unconfirmed, 0);
+}
+
+static void
+leave_at_exit(int code, Datum arg)
+{
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	evsched_listener_exit();
+	LWLockRelease(evsched_lease_lock);
+}
+
+/* Grows the list of what this session joined, and forgets what is over. */
+static void
+make_room_for_mine(void)
+{
+	int			kept = 0;
+
+	if (mine == NULL)
+	{
+		/* After the abort of its last transaction, unlike before_shmem_exit. */
+		on_shmem_exit(leave_at_exit, 0);
+		max_mine = 4;
+		mine = MemoryContextAlloc(TopMemoryContext, max_mine * sizeof(*mine));
+	}
+	for (int i = 0; i < num_mine; i++)
+	{
+		if (evsched_listener_is_current(mine[i]))
+			mine[kept++] = mine[i];
+	}
+	num_mine = kept;
+	if (num_mine == max_mine)
+	{
+		mine = repalloc(mine, 2 * max_mine * sizeof(*mine));
+		max_mine *= 2;
+	}
+}
+
+static void
+enter_ring(int slot)
+{
+	EvschedListener *listener = &slots[slot];
+	EvschedQueue *queue = evsched_queue_get(listener->queue);
+
+	listener->prev_in_ring = queue->last_listener;
+	listener->next_in_ring = EVSCHED_NO_SLOT;
+	if (queue->last_listener == EVSCHED_NO_SLOT)
+		queue->first_listener = slot;
+	else
+		slots[queue->last_listener].next_in_ring = slot;
+	queue->last_listener = slot;
+}
+
+static void
+leave_ring(int slot)
+{
+	EvschedListener *listener = &slots[slot];
+	EvschedQueue *queue = evsched_queue_get(listener->queue);
+
+	if (listener->prev_in_ring == EVSCHED_NO_SLOT)
+		queue->first_listener = listener->next_in_ring;
+	else
+		slots[listener->prev_in_ring].next_in_ring = listener->next_in_ring;
+	if (listener->next_in_ring == EVSCHED_NO_SLOT)
+		queue->last_listener = listener->prev_in_ring;
+	else
+		slots[listener->next_in_ring].prev_in_ring = listener->prev_in_ring;
+}
+
+/* Out of the ring for good; if it was the one that was told, tell the next. */
+static void
+drop_from_ring(int slot)
+{
+	EvschedQueue *queue = evsched_queue_get(slots[slot].queue);
+
+	leave_ring(slot);
+	queue->num_listeners--;
+	if (queue->told == slot)
+	{
+		queue->told = EVSCHED_NO_SLOT;
+		evsched_queue_touch(slots[slot].queue);
+	}
+}
+
+static void
+free_listener(int slot)
+{
+	slots[slot].state = EVSCHED_LISTENER_FREE;
+	slots[slot].generation++;
+}
+
+/*
+ * Counted: the leases are over, and the scheduler counts a failed delivery for
+ * each.  Otherwise the events are given back as they were.
+ */
+static void
+end_leases(int slot, bool counted)
+{
+	EvschedLease *lease;
+	int			queue = slots[slot].queue;
+
+	if (slots[slot].unconfirmed == 0)
+		return;
+	while ((lease = evsched_lease_of_listener(slot)) != NULL)
+	{
+		if (counted)
+			evsched_lease_orphan(lease);
+		else
+			evsched_lease_give_back(lease);
+	}
+	if (counted)
+		evsched_database_wake(evsched_queue_get(queue)->database);
+}
+
+/* Is one to take the other's place? */
+static bool
+same_membership(const EvschedListener *a, const EvschedListener *b)
+{
+	return evsched_store_equal(a->store, b->store) &&
+		strcmp(a->queue_name, b->queue_name) == 0 &&
+		(a->pid == b->pid || strcmp(a->terms.node, b->terms.node) == 0);
+}
+

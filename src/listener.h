@@ -1,0 +1,99 @@
+/*
+ * listener.h
+ *		The sessions that joined queues, in shared memory.
+ */
+#ifndef EVSCHED_LISTENER_H
+#define EVSCHED_LISTENER_H
+
+#include "port/atomics.h"
+
+#include "evsched.h"
+#include "socket.h"
+
+/* Leases in a row that may run out before a listener gets one at a time. */
+#define EVSCHED_LISTENER_PATIENCE	3
+
+typedef enum EvschedListenerState
+{
+	EVSCHED_LISTENER_FREE,
+	EVSCHED_LISTENER_RESERVED,	/* joining, not yet committed */
+	EVSCHED_LISTENER_JOINED,	/* in the ring */
+	EVSCHED_LISTENER_LEFT		/* out of the ring, its leases run on */
+} EvschedListenerState;
+
+/* What join() asks for. */
+typedef struct EvschedListenerTerms
+{
+	char		node[EVSCHED_NODE_BYTES + 1];
+	int32		max_events;
+	int64		conf_timeout;	/* µs */
+	int64		linger;			/* µs */
+} EvschedListenerTerms;
+
+/* All of it is guarded by the lease lock. */
+typedef struct EvschedListener
+{
+	EvschedListenerState state;
+	uint32		generation;		/* grows when the slot is freed */
+	EvschedStore store;
+	char		queue_name[EVSCHED_QUEUE_BYTES + 1];
+	int			queue;			/* slot */
+	EvschedListenerTerms terms;
+	int32		max_events;		/* in force; terms.max_events unless set */
+	char		channel[EVSCHED_CHANNEL_BYTES];
+	int			pid;
+	int			procno;
+	Oid			role;
+	TimestampTz joined_at;
+	TimestampTz last_confirmed_at;	/* 0: never */
+
+	int			unconfirmed;	/* leases held */
+	int64		unconfirmed_bytes;
+	int32		first_lease;
+	int			run_out;		/* leases in a row that ran out */
+
+	pg_atomic_uint64 turns_sent;	/* no lock: notifying turns for it */
+	pg_atomic_uint64 turns_read;	/* no lock: of these, read by its backend */
+	int64		unread_since;	/* µs, monotonic: first turn it has not read */
+	int64		unread_bytes;	/* sent without a lease since it was seen to read */
+	EvschedSocket socket;		/* its connection */
+
+	int			prev_in_ring;
+	int			next_in_ring;
+} EvschedListener;
+
+typedef struct EvschedListenerRef
+{
+	int			slot;
+	uint32		generation;
+} EvschedListenerRef;
+
+extern Size evsched_listener_size(void);
+extern void evsched_listener_attach(void *area, bool found);
+extern EvschedListener *evsched_listener_get(int slot);
+
+/* These take the lock themselves. */
+extern EvschedListenerRef evsched_listener_reserve(EvschedStore store, const char *queue_name,
+												   const char *channel,
+												   const EvschedListenerTerms *terms);
+extern EvschedListenerRef evsched_listener_mine(EvschedStore store, const char *queue_name);
+extern Oid	evsched_listener_role_of(EvschedStore store, const char *queue_name,
+									 const char *node);
+extern int	evsched_listener_set_max_events(EvschedListenerRef ref, int max_events);
+extern void evsched_listener_mark_read(void);
+extern void evsched_listener_forget(Oid database, Oid keep_table);
+extern int	evsched_listener_list(EvschedStore store, EvschedListener **list);
+
+/* For these the caller holds it, exclusively. */
+extern bool evsched_listener_is_current(EvschedListenerRef ref);
+extern bool evsched_listener_is_joined(EvschedListenerRef ref);
+extern void evsched_listener_activate(EvschedListenerRef ref);
+extern void evsched_listener_give_up(EvschedListenerRef ref);
+extern void evsched_listener_exit(void);
+extern void evsched_listener_leave(EvschedListenerRef ref, bool release);
+extern void evsched_listener_to_end(int slot);
+extern void evsched_listener_confirmed(int slot);
+extern void evsched_listener_ran_out(int slot);
+extern int	evsched_listener_credit(const EvschedListener *listener);
+
+#endif							/* EVSCHED_LISTENER_H */

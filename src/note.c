@@ -1,0 +1,80 @@
+/*
+ * note.c
+ *		Plain writes to evsched.event: the row triggers and the default owner.
+ *
+ * Runs in whatever process writes the table: a session, COPY, logical
+ * replication apply.  See sql/event.sql for which trigger fires when.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "effect.h"
+#include "event.h"
+#include "role.h"
+#include "table.h"
+
+static EvschedPlace read_place(HeapTuple tuple, TupleDesc desc, char *queue);
+
+PG_FUNCTION_INFO_V1(evsched_sql_note_change);
+PG_FUNCTION_INFO_V1(evsched_sql_owner);
+
+/* Notes what becomes available at commit, or again at abort. */
+Datum
+evsched_sql_note_change(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
+	EvschedStore store;
+	TupleDesc	desc;
+	EvschedPlace place;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function is a row trigger of evsched.event")));
+
+	desc = RelationGetDescr(trigger->tg_relation);
+	store = (EvschedStore) {MyDatabaseId, RelationGetRelid(trigger->tg_relation)};
+	place = read_place(trigger->tg_trigtuple, desc, queue);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		evsched_effect_due(store, queue, place);
+	else
+		evsched_effect_back(store, queue, place);
+
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		return PointerGetDatum(trigger->tg_trigtuple);
+	place = read_place(trigger->tg_newtuple, desc, queue);
+	evsched_effect_due(store, queue, place);
+	return PointerGetDatum(trigger->tg_newtuple);
+}
+
+/* _owner() */
+Datum
+evsched_sql_owner(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(evsched_role_number(evsched_table_store(), GetUserId()));
+}
+
+static EvschedPlace
+read_place(HeapTuple tuple, TupleDesc desc, char *queue)
+{
+	bool		isnull;
+	Datum		name = heap_getattr(tuple, EVSCHED_EVENT_QUEUE, desc, &isnull);
+
+	/* A row trigger before the change sees rows that constraints refuse later. */
+	queue[0] = '\0';
+	if (!isnull)
+		text_to_cstring_buffer(DatumGetTextPP(name), queue, EVSCHED_QUEUE_BYTES + 1);
+	return (EvschedPlace)
+	{
+		DatumGetTimestampTz(heap_getattr(tuple, EVSCHED_EVENT_DUE_AT, desc, &isnull)),
+			DatumGetInt64(heap_getattr(tuple, EVSCHED_EVENT_ID, desc, &isnull))
+	};
+}

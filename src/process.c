@@ -1,0 +1,87 @@
+/*
+ * process.c
+ *		What all background processes of evsched have in common: signals, the
+ *		bracket of a transaction, the context of an error message.
+ *
+ * What a turn allocates after begin lives until the next begin.
+ */
+#include "postgres.h"
+
+#include "process.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+static const char *process_name;
+static MemoryContext work_context;
+static ErrorContextCallback error_context;
+
+static void add_context(void *arg);
+
+/* To be called before the process connects to a database. */
+void
+evsched_process_start(const char *name)
+{
+	process_name = name;
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+
+	error_context.callback = add_context;
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+	work_context = AllocSetContextCreate(TopMemoryContext, "evsched work",
+										 ALLOCSET_DEFAULT_SIZES);
+}
+
+/* Begins a transaction. */
+void
+evsched_process_begin(void)
+{
+	MemoryContextReset(work_context);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(work_context);
+}
+
+/* Commits it, and lets autovacuum know what was done. */
+void
+evsched_process_end(void)
+{
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(work_context);
+	pgstat_report_stat(false);
+}
+
+/* After an error that the process survives. */
+void
+evsched_process_abort(void)
+{
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(work_context);
+}
+
+/* Between two pieces of work. */
+void
+evsched_process_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+static void
+add_context(void *arg)
+{
+	errcontext("%s (database %u)", process_name, MyDatabaseId);
+}

@@ -1,0 +1,335 @@
+/*
+ * pull.c
+ *		Consuming events without joining: take, receive, fetch.
+ *
+ * Runs in any session, in its transaction.  A call scans the queue from its
+ * mark, passes over what is delivered or held by others, and raises the mark to
+ * where it stopped: what it removes or leases itself comes back through its
+ * effects, should the transaction abort.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+#include "utils/wait_event.h"
+#include "storage/latch.h"
+
+#include "arg.h"
+#include "database.h"
+#include "effect.h"
+#include "guc.h"
+#include "lease.h"
+#include "queue.h"
+#include "shared.h"
+#include "table.h"
+
+#define DELIVERY_COLUMNS	8
+
+/* How long receive waits for calls of take that began before the first lease. */
+#define LEASING_PAUSE_MS	1
+
+/* One call of take or receive. */
+typedef struct Pull
+{
+	EvschedTable table;
+	const char *queue;
+	int			slot;			/* EVSCHED_NO_SLOT: without shared memory */
+	bool		deleting;		/* rows may be deleted without locking them */
+	bool		leases;			/* receive, not take */
+	int64		conf_timeout;	/* µs, of receive */
+	int			wanted;
+	int			got;
+	EvschedPlace stop;			/* nothing available stands before it */
+	ReturnSetInfo *rsinfo;
+} Pull;
+
+static Datum pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command);
+static void scan_queue(Pull *pull, EvschedPlace from, TimestampTz now);
+static bool pull_row(Pull *pull);
+static EvschedAttempt remove_row(Pull *pull);
+static EvschedAttempt lease_row(Pull *pull);
+static void begin_leasing(int slot);
+static void answer_told(Pull *pull);
+static void put_delivery(ReturnSetInfo *rsinfo, TupleTableSlot *row);
+static EvschedVerdict decide_fetch(EvschedTable *table, void *arg);
+
+PG_FUNCTION_INFO_V1(evsched_sql_take);
+PG_FUNCTION_INFO_V1(evsched_sql_receive);
+PG_FUNCTION_INFO_V1(evsched_sql_fetch);
+
+/* take(queue, max_events) */
+Datum
+evsched_sql_take(PG_FUNCTION_ARGS)
+{
+	Pull		pull = {0};
+
+	return pull_events(fcinfo, &pull, "evsched.take()");
+}
+
+/* receive(queue, max_events, conf_timeout) */
+Datum
+evsched_sql_receive(PG_FUNCTION_ARGS)
+{
+	Pull		pull = {.leases = true, .conf_timeout = 10 * USECS_PER_SEC};
+
+	evsched_shared_require();
+	if (!PG_ARGISNULL(2))
+		pull.conf_timeout = evsched_arg_positive_us(PG_GETARG_INTERVAL_P(2), "conf_timeout");
+	return pull_events(fcinfo, &pull, "evsched.receive()");
+}
+
+/* fetch(ids); what must be delivered once only is removed by it */
+Datum
+evsched_sql_fetch(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	EvschedTable table;
+	Datum	   *ids;
+	bool	   *nulls;
+	int			n;
+
+	evsched_shared_require();
+	n = evsched_arg_array((ArrayType *) (PG_ARGISNULL(0) ? NULL : PG_GETARG_ARRAYTYPE_P(0)),
+						  "ids", INT8OID, &ids, &nulls);
+	InitMaterializedSRF(fcinfo, 0);
+	evsched_table_open_for_write(&table, "evsched.fetch()");
+	for (int i = 0; i < n; i++)
+	{
+		int64		id = DatumGetInt64(ids[i]);
+		EvschedVerdict verdict = EVSCHED_KEEP;
+
+		if (nulls[i] || !evsched_lease_exists(table.store, id) ||
+			!evsched_table_find(&table, id))
+			continue;
+		if (evsched_event_max_retries(table.row) == 0)
+		{
+			verdict = evsched_table_change(&table, id, decide_fetch, NULL);
+			if (verdict == EVSCHED_KEEP)
+				continue;
+			evsched_effect_end_lease(table.store, id, true);
+		}
+		put_delivery(rsinfo, table.row);
+	}
+	evsched_table_close(&table);
+	return (Datum) 0;
+}
+
+static Datum
+pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	EvschedScanMark mark = {.low = EVSCHED_PLACE_FIRST};
+	EvschedStore store = evsched_table_store();
+
+	pull->queue = evsched_arg_queue(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
+	pull->wanted = PG_ARGISNULL(1) ? 1 : PG_GETARG_INT32(1);
+	if (pull->wanted < 1)
+		evsched_arg_refuse("max_events must be at least 1", "Give a number of 1 or more.");
+	pull->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	pull->slot = EVSCHED_NO_SLOT;
+	InitMaterializedSRF(fcinfo, 0);
+
+	if (evsched_shared_ready())
+		pull->slot = evsched_queue_find(store, pull->queue).slot;
+	if (pull->slot == EVSCHED_NO_SLOT)
+		pull->deleting = !pull->leases;
+	else
+	{
+		if (pull->leases)
+			begin_leasing(pull->slot);
+		else
+			pull->deleting = evsched_queue_begin_deleting(pull->slot);
+		evsched_queue_begin_scan(pull->slot, &mark);
+	}
+
+	PG_TRY();
+	{
+		evsched_table_open_for_write(&pull->table, command);
+		scan_queue(pull, mark.low, now);
+		evsched_table_close(&pull->table);
+	}
+	PG_FINALLY();
+	{
+		if (pull->slot != EVSCHED_NO_SLOT && pull->deleting)
+			evsched_queue_end_deleting(pull->slot);
+	}
+	PG_END_TRY();
+
+	if (pull->slot != EVSCHED_NO_SLOT)
+	{
+		/* An old snapshot has not seen what was committed since. */
+		if (!IsolationUsesXactSnapshot())
+			evsched_queue_raise(pull->slot, &mark, pull->stop);
+		answer_told(pull);
+	}
+	return (Datum) 0;
+}
+
+static void
+scan_queue(Pull *pull, EvschedPlace from, TimestampTz now)
+{
+	EvschedTable *table = &pull->table;
+	EvschedPlace held = EVSCHED_PLACE_LAST;
+
+	pull->stop = EVSCHED_PLACE_LAST;
+	evsched_table_begin_due(table, pull->queue, from);
+	while (evsched_table_next_due(table))
+	{
+		EvschedPlace place = evsched_event_place(table->row);
+
+		CHECK_FOR_INTERRUPTS();
+		if (place.due_at > now || pull->got == pull->wanted)
+		{
+			pull->stop = place;
+			break;
+		}
+		if (evsched_event_is_job(table->row))
+			continue;
+		if (!pull_row(pull))
+			held = evsched_place_min(held, place);
+	}
+	pull->stop = evsched_place_min(pull->stop, held);
+}
+
+/* Hands out the row, or passes over it; false when it may come back untold. */
+static bool
+pull_row(Pull *pull)
+{
+	EvschedTable *table = &pull->table;
+	EvschedAttempt attempt;
+
+	if (pull->slot != EVSCHED_NO_SLOT && !pull->deleting &&
+		evsched_lease_exists(table->store, evsched_event_id(table->row)))
+		return true;
+	if (pull->leases && evsched_event_max_retries(table->row) != 0)
+		attempt = lease_row(pull);
+	else
+		attempt = remove_row(pull);
+	if (attempt == EVSCHED_ATTEMPT_DONE)
+	{
+		put_delivery(pull->rsinfo, table->row);
+		pull->got++;
+	}
+	return attempt != EVSCHED_ATTEMPT_LOCKED;
+}
+
+static EvschedAttempt
+remove_row(Pull *pull)
+{
+	EvschedTable *table = &pull->table;
+	EvschedAttempt attempt;
+
+	evsched_effect_back(table->store, pull->queue, evsched_event_place(table->row));
+	if (!pull->deleting)
+	{
+		attempt = evsched_table_try_lock(table, &table->row->tts_tid);
+		if (attempt != EVSCHED_ATTEMPT_DONE)
+			return attempt;
+		/* Whoever granted one has committed, or the lock were not ours. */
+		if (evsched_lease_exists(table->store, evsched_event_id(table->row)))
+			return EVSCHED_ATTEMPT_GONE;
+	}
+	return evsched_table_try_delete(table);
+}
+
+static EvschedAttempt
+lease_row(Pull *pull)
+{
+	EvschedTable *table = &pull->table;
+	EvschedPlace place = evsched_event_place(table->row);
+	EvschedAttempt attempt = evsched_table_try_lock(table, &table->row->tts_tid);
+	EvschedLease lease = {
+		.store = table->store,
+		.id = place.id,
+		.due_at = place.due_at,
+		.deadline = evsched_lease_clock() + pull->conf_timeout,
+		.queue = pull->slot,
+		.listener = EVSCHED_NO_SLOT,
+		.pid = MyProcPid,
+		.kind = EVSCHED_LEASE_PULL
+	};
+	bool		granted;
+	bool		full;
+
+	if (attempt != EVSCHED_ATTEMPT_DONE)
+		return attempt;
+	evsched_effect_granted(table->store, place.id);
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	granted = evsched_lease_grant(&lease) != NULL;
+	full = !granted && evsched_lease_table_full();
+	LWLockRelease(evsched_lease_lock);
+	if (full)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no more than %d events can be delivered and unconfirmed",
+						evsched_max_leases),
+				 errhint("Confirm some, or raise evsched.max_leases.")));
+	return granted ? EVSCHED_ATTEMPT_DONE : EVSCHED_ATTEMPT_GONE;
+}
+
+/* Only the first lease of a queue's life may have to wait here. */
+static void
+begin_leasing(int slot)
+{
+	while (!evsched_queue_begin_leasing(slot))
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LEASING_PAUSE_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* The queue is drained as far as this call can tell: the next one may be told. */
+static void
+answer_told(Pull *pull)
+{
+	EvschedQueue *queue = evsched_queue_get(pull->slot);
+
+	if (pull->got == pull->wanted || queue->told == EVSCHED_NO_SLOT)
+		return;
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	queue->told = EVSCHED_NO_SLOT;
+	LWLockRelease(evsched_lease_lock);
+	evsched_queue_touch(pull->slot);
+}
+
+/* In the order of the columns of evsched.delivery. */
+static void
+put_delivery(ReturnSetInfo *rsinfo, TupleTableSlot *row)
+{
+	static const int columns[DELIVERY_COLUMNS] = {
+		EVSCHED_EVENT_ID, EVSCHED_EVENT_RECURRING, EVSCHED_EVENT_KEY, EVSCHED_EVENT_QUEUE,
+		EVSCHED_EVENT_PAYLOAD, EVSCHED_EVENT_DUE_AT, EVSCHED_EVENT_MAX_RETRIES,
+		EVSCHED_EVENT_NUM_RETRIES
+	};
+	Datum		values[DELIVERY_COLUMNS];
+	bool		nulls[DELIVERY_COLUMNS];
+
+	for (int i = 0; i < DELIVERY_COLUMNS; i++)
+	{
+		values[i] = evsched_event_value(row, columns[i]);
+		nulls[i] = !evsched_event_has(row, columns[i]);
+		if (columns[i] == EVSCHED_EVENT_PAYLOAD && !nulls[i])
+			values[i] = PointerGetDatum(PG_DETOAST_DATUM(values[i]));
+		if (columns[i] == EVSCHED_EVENT_MAX_RETRIES)
+		{
+			values[i] = Int32GetDatum(evsched_event_max_retries(row));
+			nulls[i] = false;
+		}
+	}
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static EvschedVerdict
+decide_fetch(EvschedTable *table, void *arg)
+{
+	return EVSCHED_DELETE;
+}

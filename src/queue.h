@@ -1,0 +1,86 @@
+/*
+ * queue.h
+ *		The queues in shared memory: where their first event stands, and
+ *		when the scheduler wants to be woken for them.
+ */
+#ifndef EVSCHED_QUEUE_H
+#define EVSCHED_QUEUE_H
+
+#include "storage/spin.h"
+
+#include "evsched.h"
+
+/* Scans that may overlap before one of them can no longer raise the mark. */
+#define EVSCHED_QUEUE_EPOCHS	16
+
+typedef struct EvschedQueue
+{
+	/* directory lock; name is empty for the slot that the others share */
+	EvschedStore store;			/* database InvalidOid: slot is free */
+	char		name[EVSCHED_QUEUE_BYTES + 1];
+	int			database;		/* slot of the database */
+	int			next_in_bucket;
+	uint32		generation;		/* grows when the slot gets another queue */
+
+	slock_t		mutex;			/* guards the marks that follow */
+	EvschedPlace low;			/* nothing available stands before it */
+	EvschedPlace wake;			/* wake the scheduler for anything before it */
+	uint32		epoch;
+	EvschedPlace fresh[EVSCHED_QUEUE_EPOCHS];	/* first place noted in each epoch */
+	bool		leasing;		/* leases are granted here: lock before deleting */
+	int			deleters;		/* calls of take that delete without a lock */
+
+	/* mutex of the database */
+	bool		dirty;
+	int			next_dirty;
+
+	/* lease lock */
+	int			first_listener; /* the ring, in the order of turns */
+	int			last_listener;
+	int			num_listeners;
+	int			num_leases;
+	bool		starving;		/* due events wait for a credit */
+	int			told;			/* listener that was told and not answered yet */
+} EvschedQueue;
+
+/* A slot that may have got another queue since. */
+typedef struct EvschedQueueRef
+{
+	int			slot;
+	uint32		generation;
+} EvschedQueueRef;
+
+/* One scan of a queue's due events, from its mark on. */
+typedef struct EvschedScanMark
+{
+	uint32		epoch;
+	EvschedPlace low;
+} EvschedScanMark;
+
+extern Size evsched_queue_size(void);
+extern void evsched_queue_attach(void *area, bool found);
+extern int	evsched_queue_slots(void);
+
+extern EvschedQueueRef evsched_queue_find(EvschedStore store, const char *name);
+extern EvschedQueue *evsched_queue_get(int slot);
+extern bool evsched_queue_is_shared(const EvschedQueue *queue);
+
+extern void evsched_queue_note(EvschedQueueRef ref, EvschedStore store,
+							   const char *name, EvschedPlace place);
+extern void evsched_queue_note_slot(int slot, EvschedPlace place);
+extern void evsched_queue_note_all(EvschedStore store);
+extern void evsched_queue_begin_scan(int slot, EvschedScanMark *mark);
+extern void evsched_queue_raise(int slot, const EvschedScanMark *mark, EvschedPlace low);
+extern void evsched_queue_begin_turn(int slot, EvschedScanMark *mark);
+extern bool evsched_queue_end_turn(int slot, const EvschedScanMark *mark,
+								   EvschedPlace low, EvschedPlace wake);
+extern bool evsched_queue_begin_deleting(int slot);
+extern void evsched_queue_end_deleting(int slot);
+extern bool evsched_queue_begin_leasing(int slot);
+extern void evsched_queue_touch(int slot);
+extern int	evsched_queue_next_dirty(int database);
+extern void evsched_queue_forget(Oid database, Oid keep_table);
+extern void evsched_queue_release(int database);
+extern void evsched_queue_touch_all(EvschedStore store);
+
+#endif							/* EVSCHED_QUEUE_H */

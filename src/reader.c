@@ -1,0 +1,152 @@
+/*
+ * reader.c
+ *		Do the clients of listeners read what they are sent?
+ *
+ * Called by the scheduler.  Events to be confirmed need no such question: no
+ * more of them are out than a connection holds.  Events with max_retries 0 have
+ * no confirmation, so what was sent is counted until the listener's backend has
+ * handled it and the kernel says that its connection is empty.  A backend that
+ * blocks in writing holds back vacuum in the whole cluster; after
+ * evsched.write_timeout its session is ended.
+ */
+#include "postgres.h"
+
+#include "reader.h"
+
+#include <signal.h>
+
+#include "commands/async.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/fmgrprotos.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "guc.h"
+#include "lease.h"
+#include "shared.h"
+
+/* The usage of the notification queue is asked for once in so many turns. */
+#define USAGE_INTERVAL		64
+
+static bool notify_queue_has_room(void);
+static bool has_read_all(EvschedListener *listener);
+static bool must_go(EvschedListener *listener, int64 clock);
+
+/* Under the lease lock: is its backend waiting for the client to read? */
+bool
+evsched_reader_is_blocked(const EvschedListener *listener)
+{
+	PGPROC	   *proc = &ProcGlobal->allProcs[listener->procno];
+
+	return proc->pid == listener->pid && proc->wait_event_info == WAIT_EVENT_CLIENT_WRITE;
+}
+
+/*
+ * May it be sent one more event without confirmation, `bytes` having been sent
+ * in this turn?
+ */
+bool
+evsched_reader_may_send(EvschedListenerRef ref, int64 bytes)
+{
+	EvschedListener *listener = evsched_listener_get(ref.slot);
+	EvschedSocket socket;
+	int64		unread;
+
+	if (!notify_queue_has_room())
+		return false;
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	unread = listener->unread_bytes + bytes;
+	socket = listener->socket;
+	LWLockRelease(evsched_lease_lock);
+
+	if (unread == 0 || unread + EVSCHED_NOTIFY_BYTES <= evsched_max_unconfirmed_bytes)
+		return true;
+	if (bytes > 0 || !has_read_all(listener) || evsched_socket_unread(&socket) > 0)
+		return false;
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	listener->unread_bytes = 0;
+	LWLockRelease(evsched_lease_lock);
+	return true;
+}
+
+/* A turn has been sent to it, with so many bytes that need no confirmation. */
+void
+evsched_reader_sent(EvschedListenerRef ref, int64 bytes, int64 clock)
+{
+	EvschedListener *listener = evsched_listener_get(ref.slot);
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	if (evsched_listener_is_joined(ref))
+	{
+		if (has_read_all(listener))
+			listener->unread_since = clock;
+		listener->unread_bytes += bytes;
+		pg_atomic_fetch_add_u64(&listener->turns_sent, 1);
+	}
+	LWLockRelease(evsched_lease_lock);
+}
+
+/*
+ * Ends the sessions that have been blocked in writing for too long.  Returns
+ * when to look again (µs, monotonic), PG_INT64_MAX when all have read all.
+ */
+int64
+evsched_reader_check(EvschedStore store, int64 clock)
+{
+	int64		next = PG_INT64_MAX;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < evsched_max_listeners; i++)
+	{
+		EvschedListener *listener = evsched_listener_get(i);
+
+		if (listener->state != EVSCHED_LISTENER_JOINED ||
+			!evsched_store_equal(listener->store, store) || has_read_all(listener))
+			continue;
+		if (must_go(listener, clock))
+		{
+			ereport(LOG,
+					(errmsg("evsched ends the session of listener \"%s\" (pid %d)",
+							listener->terms.node, listener->pid),
+					 errdetail("Its client has not read what was sent to it for %d ms.",
+							   evsched_write_timeout)));
+			kill(listener->pid, SIGTERM);
+			listener->unread_since = clock;
+		}
+		next = Min(next, Max(listener->unread_since + evsched_write_timeout * INT64CONST(1000),
+							 clock + evsched_write_timeout * INT64CONST(100)));
+	}
+	LWLockRelease(evsched_lease_lock);
+	return next;
+}
+
+/* The queue belongs to the whole cluster, and asking takes a lock of it. */
+static bool
+notify_queue_has_room(void)
+{
+	static int	turns = 0;
+	static bool room = true;
+
+	if (room && turns++ % USAGE_INTERVAL != 0)
+		return true;
+	room = DatumGetFloat8(DirectFunctionCall1(pg_notification_queue_usage, (Datum) 0)) <
+		evsched_max_notify_usage;
+	return room;
+}
+
+/* Has its backend read all turns, as far as it depends on the backend? */
+static bool
+has_read_all(EvschedListener *listener)
+{
+	return pg_atomic_read_u64(&listener->turns_read) ==
+		pg_atomic_read_u64(&listener->turns_sent);
+}
+
+static bool
+must_go(EvschedListener *listener, int64 clock)
+{
+	return clock - listener->unread_since >= evsched_write_timeout * INT64CONST(1000) &&
+		evsched_reader_is_blocked(listener);
+}

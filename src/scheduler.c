@@ -1,0 +1,355 @@
+/*
+ * scheduler.c
+ *		The background process of a database, the only one that decides who
+ *		gets what, and when.
+ *
+ * Its loop: look at the queues that were touched or whose time has come, deal
+ * with the leases that are over, and sleep until the next of these.  No part
+ * waits; evsched_timer_sleep is the one place that does.  An error ends the
+ * process and the launcher starts another, which finds leases and listeners in
+ * shared memory as they were.
+ */
+#include "postgres.h"
+
+#include "scheduler.h"
+
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "lib/ilist.h"
+#include "lib/pairingheap.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "database.h"
+#include "expire.h"
+#include "guc.h"
+#include "lease.h"
+#include "listener.h"
+#include "process.h"
+#include "queue.h"
+#include "reader.h"
+#include "scheduler.h"
+#include "shared.h"
+#include "table.h"
+#include "timer.h"
+#include "turn.h"
+
+/* A queue that must be looked at again soon: at first after, at last after. */
+#define FIRST_PAUSE_MS		1
+#define LAST_PAUSE_MS		1000
+
+/* What the scheduler remembers of a queue. */
+typedef struct Attention
+{
+	int			slot;
+	bool		pending;		/* on the list of those to look at */
+	bool		timed;			/* in the heap of those with a time */
+	TimestampTz at;
+	int			pause_ms;		/* last pause of a blocked queue */
+	dlist_node	node;
+	pairingheap_node heap_node;
+} Attention;
+
+static EvschedStore store;
+static int	database = EVSCHED_NO_SLOT;
+static Attention **attentions;	/* by slot; NULL until needed */
+static dlist_head pending;
+static pairingheap *timed;
+static int64 check_readers_at = PG_INT64_MAX;	/* µs, monotonic */
+
+static void connect_to(Oid oid);
+static bool find_store(void);
+static void run_loop(void);
+static void collect_touched(void);
+static void collect_timed(TimestampTz now);
+static void run_pending(void);
+static void run_turn(Attention *attention);
+static EvschedNextTurn survive_full_queue(int slot);
+static TimestampTz next_wake(TimestampTz now);
+static Attention *attention_of(int slot);
+static void set_time(Attention *attention, TimestampTz at);
+static int	compare_times(const pairingheap_node *a, const pairingheap_node *b, void *arg);
+static void resign(int code, Datum arg);
+
+/* Starts the scheduler of a database; false when there is no worker slot. */
+bool
+evsched_scheduler_launch(Oid oid, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_main_arg = ObjectIdGetDatum(oid),
+		.bgw_notify_pid = MyProcPid
+	};
+
+	strlcpy(worker.bgw_name, "evsched scheduler", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "evsched scheduler", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, EVSCHED_NAME, BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "evsched_scheduler_main", BGW_MAXLEN);
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+void
+evsched_scheduler_main(Datum oid)
+{
+	connect_to(DatumGetObjectId(oid));
+	if (!find_store())
+	{
+		evsched_database_set_wanted(database, false);
+		proc_exit(0);
+	}
+	evsched_queue_forget(store.database, store.table);
+	evsched_listener_forget(store.database, store.table);
+	evsched_lease_forget(store.database, store.table);
+
+	attentions = MemoryContextAllocZero(TopMemoryContext,
+										sizeof(Attention *) * evsched_queue_slots());
+	timed = pairingheap_allocate(compare_times, NULL);
+	dlist_init(&pending);
+	evsched_timer_start();
+	evsched_database_set_scheduler(database, store.table);
+	(void) evsched_queue_find(store, "default");
+	evsched_queue_touch_all(store);
+	check_readers_at = 0;
+	run_loop();
+}
+
+static void
+connect_to(Oid oid)
+{
+	evsched_process_start("evsched scheduler");
+	database = evsched_database_find(oid, true);
+	if (database == EVSCHED_NO_SLOT)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("evsched serves no more than %d databases", EVSCHED_MAX_DATABASES)));
+	on_shmem_exit(resign, 0);
+	evsched_database_set_scheduler(database, InvalidOid);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(oid, InvalidOid, 0);
+
+	/* Bookkeeping that a crash undoes means a second delivery, never a loss. */
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
+	pgstat_report_appname("evsched scheduler");
+}
+
+/* Is the extension there, and the same as before? */
+static bool
+find_store(void)
+{
+	EvschedStore found = {0};
+
+	evsched_process_begin();
+	if (OidIsValid(get_extension_oid(EVSCHED_NAME, true)) && evsched_table_exists())
+		found = evsched_table_store();
+	evsched_process_end();
+	if (OidIsValid(store.table) && !evsched_store_equal(found, store))
+		return false;
+	store = found;
+	return OidIsValid(store.table);
+}
+
+static void
+run_loop(void)
+{
+	for (;;)
+	{
+		int64		clock;
+
+		ResetLatch(MyLatch);
+		evsched_process_interrupts();
+		if (evsched_database_take_recheck(database) && !find_store())
+			proc_exit(0);		/* the launcher looks what is there instead */
+
+		clock = evsched_lease_clock();
+		if (evsched_lease_next_deadline(database) <= clock)
+			evsched_expire_run(store, database, clock);
+		if (check_readers_at <= clock)
+			check_readers_at = evsched_reader_check(store, clock);
+		collect_touched();
+		collect_timed(GetCurrentTimestamp());
+		if (!dlist_is_empty(&pending))
+			run_pending();
+		else
+			evsched_timer_sleep(next_wake(GetCurrentTimestamp()));
+	}
+}
+
+/* Queues in which something happened. */
+static void
+collect_touched(void)
+{
+	int			slot;
+
+	while ((slot = evsched_queue_next_dirty(database)) != EVSCHED_NO_SLOT)
+	{
+		Attention  *attention = attention_of(slot);
+
+		if (!attention->pending)
+			dlist_push_tail(&pending, &attention->node);
+		attention->pending = true;
+	}
+}
+
+/* Queues whose time has come. */
+static void
+collect_timed(TimestampTz now)
+{
+	while (!pairingheap_is_empty(timed))
+	{
+		Attention  *attention = pairingheap_container(Attention, heap_node,
+													  pairingheap_first(timed));
+
+		if (attention->at > now)
+			break;
+		set_time(attention, DT_NOEND);
+		if (!attention->pending)
+			dlist_push_tail(&pending, &attention->node);
+		attention->pending = true;
+	}
+}
+
+/* One turn for each queue on the list; who wants another goes to its end. */
+static void
+run_pending(void)
+{
+	int			n = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &pending)
+		n++;
+	while (n-- > 0)
+	{
+		Attention  *attention = dlist_container(Attention, node,
+												dlist_pop_head_node(&pending));
+
+		attention->pending = false;
+		evsched_process_interrupts();
+		if (evsched_store_equal(evsched_queue_get(attention->slot)->store, store))
+			run_turn(attention);
+	}
+}
+
+static void
+run_turn(Attention *attention)
+{
+	EvschedNextTurn next = survive_full_queue(attention->slot);
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (next.again)
+	{
+		attention->pending = true;
+		dlist_push_tail(&pending, &attention->node);
+	}
+	if (next.blocked)
+	{
+		attention->pause_ms = Min(Max(attention->pause_ms * 2, FIRST_PAUSE_MS), LAST_PAUSE_MS);
+		next.at = Min(next.at, now + attention->pause_ms * INT64CONST(1000));
+	}
+	else
+		attention->pause_ms = 0;
+	set_time(attention, next.at);
+	check_readers_at = Min(check_readers_at,
+						   evsched_lease_clock() + evsched_write_timeout * INT64CONST(1000));
+}
+
+/*
+ * When the notification queue of the cluster is full, the turn's commit fails;
+ * its leases are given back and its rows stay: try again in a while.
+ */
+static EvschedNextTurn
+survive_full_queue(int slot)
+{
+	static bool logged = false;
+	MemoryContext context = CurrentMemoryContext;
+	volatile EvschedNextTurn next;
+
+	PG_TRY();
+	{
+		next = evsched_turn_run(store, slot);
+		if (!next.blocked)
+			logged = false;
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		evsched_process_abort();
+		if (!logged)
+			ereport(LOG,
+					(errmsg("evsched waits because the notification queue is full"),
+					 errhint("Some session listens but does not read its notifications.")));
+		logged = true;
+		next = (EvschedNextTurn) {.at = DT_NOEND, .blocked = true};
+	}
+	PG_END_TRY();
+	return next;
+}
+
+/* When there is something to do even if nobody asks for it. */
+static TimestampTz
+next_wake(TimestampTz now)
+{
+	TimestampTz at = DT_NOEND;
+	int64		clock_at = Min(evsched_lease_next_deadline(database), check_readers_at);
+
+	if (!pairingheap_is_empty(timed))
+		at = pairingheap_container(Attention, heap_node, pairingheap_first(timed))->at;
+	if (clock_at != PG_INT64_MAX)
+		at = Min(at, now + Max(clock_at - evsched_lease_clock(), 0));
+	return at;
+}
+
+static Attention *
+attention_of(int slot)
+{
+	if (attentions[slot] == NULL)
+	{
+		attentions[slot] = MemoryContextAllocZero(TopMemoryContext, sizeof(Attention));
+		attentions[slot]->slot = slot;
+	}
+	return attentions[slot];
+}
+
+/* DT_NOEND: no time. */
+static void
+set_time(Attention *attention, TimestampTz at)
+{
+	if (attention->timed)
+		pairingheap_remove(timed, &attention->heap_node);
+	attention->timed = at != DT_NOEND;
+	attention->at = at;
+	if (attention->timed)
+		pairingheap_add(timed, &attention->heap_node);
+}
+
+/* The first time is the greatest for a pairing heap. */
+static int
+compare_times(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	TimestampTz at_a = pairingheap_const_container(Attention, heap_node, a)->at;
+	TimestampTz at_b = pairingheap_const_container(Attention, heap_node, b)->at;
+
+	return at_a < at_b ? 1 : at_a > at_b ? -1 : 0;
+}
+
+static void
+resign(int code, Datum arg)
+{
+	evsched_database_clear_scheduler(database);
+}

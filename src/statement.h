@@ -1,0 +1,36 @@
+/*
+ * statement.h
+ *		The SQL that evsched runs on its own tables.
+ */
+#ifndef EVSCHED_STATEMENT_H
+#define EVSCHED_STATEMENT_H
+
+#include "executor/spi.h"
+
+#include "evsched.h"
+
+typedef enum EvschedStatement
+{
+	EVSCHED_STMT_ROLE_FIND,
+	EVSCHED_STMT_ROLE_ADD,
+	EVSCHED_STMT_ROLE_BIND,
+	EVSCHED_STMT_KEY_LOCK,
+	EVSCHED_STMT_KEY_INSERT,
+	EVSCHED_STMT_KEY_REPLACE,
+	EVSCHED_STMT_KEY_DROP,
+	EVSCHED_STMT_KEY_ID,
+	EVSCHED_STMT_DEAD_ADD,
+	EVSCHED_STMT_DEAD_PRUNE,
+	EVSCHED_STMT_DEAD_REDRIVE_QUEUE,
+	EVSCHED_STMT_DEAD_REDRIVE_IDS,
+	EVSCHED_STMT_DEAD_DISCARD,
+	EVSCHED_NUM_STATEMENTS
+} EvschedStatement;
+
+extern void evsched_statement_begin(void);
+extern void evsched_statement_end(void);
+extern uint64 evsched_statement_run(EvschedStatement statement, Datum *values,
+									const char *nulls);
+extern Datum evsched_statement_value(uint64 row, int column, bool *isnull);
+
+#endif							/* EVSCHED_STATEMENT_H */

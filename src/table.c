@@ -1,0 +1,492 @@
+/*
+ * table.c
+ *		Direct access to evsched.event: what is done for every event is done
+ *		without planner and executor.
+ *
+ * Called inside a transaction, by sessions and by the scheduler.  A table is
+ * opened with a snapshot of its own, taken then; rows are found by id or in
+ * the order of their places; changing one waits for its holder, or tries and
+ * says who is in the way.  Everything goes through the table access method's
+ * interface; only the question whether a row is merely locked looks at a heap
+ * tuple.
+ *
+ * Whoever deletes or moves a row notes first that it may come back
+ * (evsched_effect_back): a scan of another process passes over the row on the
+ * strength of that.
+ */
+#include "postgres.h"
+
+#include "table.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/nbtree.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "commands/sequence.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "effect.h"
+
+/* The objects of the extension; looked up anew when the table is. */
+typedef struct Objects
+{
+	Oid			table;
+	Oid			id_index;
+	Oid			due_index;
+	Oid			sequence;
+} Objects;
+
+static Objects objects;
+
+static void forget_objects(Datum arg, Oid relation);
+static bool look_up_objects(void);
+static void open_table(EvschedTable *table, LOCKMODE lock);
+static void open_indexes(EvschedTable *table);
+static bool lock_last_version(EvschedTable *table, ItemPointer tid);
+static TM_Result apply_verdict(EvschedTable *table, EvschedVerdict verdict, bool wait,
+							   TM_FailureData *failure);
+static TM_Result delete_row(EvschedTable *table, bool wait, TM_FailureData *failure);
+static TM_Result update_row(EvschedTable *table, TM_FailureData *failure);
+static EvschedVerdict judge(EvschedTable *table, EvschedDecide decide, void *arg);
+static EvschedAttempt explain(EvschedTable *table, TM_Result result);
+
+void
+evsched_table_init(void)
+{
+	CacheRegisterRelcacheCallback(forget_objects, (Datum) 0);
+}
+
+/* Is the extension installed in this database? */
+bool
+evsched_table_exists(void)
+{
+	return look_up_objects();
+}
+
+/* The store of this database; raises 55000 when the extension is not there. */
+EvschedStore
+evsched_table_store(void)
+{
+	if (!look_up_objects())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension evsched is not installed in this database"),
+				 errhint("Run CREATE EXTENSION evsched.")));
+	return (EvschedStore) {MyDatabaseId, objects.table};
+}
+
+/* Opens the table for reading. */
+void
+evsched_table_open(EvschedTable *table)
+{
+	open_table(table, AccessShareLock);
+}
+
+/* Opens the table for writing on behalf of the named SQL function. */
+void
+evsched_table_open_for_write(EvschedTable *table, const char *command)
+{
+	PreventCommandIfReadOnly(command);
+	PreventCommandIfParallelMode(command);
+	open_table(table, RowExclusiveLock);
+}
+
+void
+evsched_table_close(EvschedTable *table)
+{
+	if (table->due_scan != NULL)
+		evsched_table_end_due(table);
+	if (table->id_scan != NULL)
+	{
+		index_endscan(table->id_scan);
+		index_close(table->id_index, AccessShareLock);
+	}
+	if (table->estate != NULL)
+	{
+		ExecDropSingleTupleTableSlot(table->next);
+		ExecCloseIndices(table->result);
+		FreeExecutorState(table->estate);
+	}
+	ExecDropSingleTupleTableSlot(table->row);
+	PopActiveSnapshot();
+	table_close(table->relation, NoLock);
+
+	/* What was written is seen by what follows in this transaction. */
+	CommandCounterIncrement();
+}
+
+int64
+evsched_table_next_id(EvschedTable *table)
+{
+	return nextval_internal(objects.sequence, false);
+}
+
+/* Adds one row. */
+void
+evsched_table_insert(EvschedTable *table, Datum *values, bool *nulls)
+{
+	TupleTableSlot *row;
+
+	open_indexes(table);
+	row = table->next;
+	ExecClearTuple(row);
+	memcpy(row->tts_values, values, EVSCHED_EVENT_COLUMNS * sizeof(Datum));
+	memcpy(row->tts_isnull, nulls, EVSCHED_EVENT_COLUMNS * sizeof(bool));
+	ExecStoreVirtualTuple(row);
+	table_tuple_insert(table->relation, row, GetCurrentCommandId(true), 0, NULL);
+	evsched_insert_index_tuples(table->result, row, table->estate, false, false);
+	ResetPerTupleExprContext(table->estate);
+}
+
+/* Adds many rows, with one WAL record for each page. */
+void
+evsched_table_insert_many(EvschedTable *table, TupleTableSlot **rows, int n)
+{
+	open_indexes(table);
+	table_multi_insert(table->relation, rows, n, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		evsched_insert_index_tuples(table->result, rows[i], table->estate, false, false);
+		ResetPerTupleExprContext(table->estate);
+	}
+}
+
+/* Fetches the row of an event; false when there is none to be seen. */
+bool
+evsched_table_find(EvschedTable *table, int64 id)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	if (table->id_scan == NULL)
+	{
+		table->id_index = index_open(objects.id_index, AccessShareLock);
+		table->id_scan = evsched_index_beginscan(table->relation, table->id_index,
+												 table->snapshot, 1);
+	}
+	index_rescan(table->id_scan, &key, 1, NULL, 0);
+	if (!index_getnext_slot(table->id_scan, ForwardScanDirection, table->row))
+		return false;
+	slot_getallattrs(table->row);
+	return true;
+}
+
+/*
+ * Does to the row of an event what `decide` says of it, after waiting for an
+ * open transaction that holds it and then asking again.  Keeps where there is
+ * no such row.
+ */
+EvschedVerdict
+evsched_table_change(EvschedTable *table, int64 id, EvschedDecide decide, void *arg)
+{
+	EvschedVerdict verdict;
+	TM_FailureData failure;
+	TM_Result	result;
+
+	if (!evsched_table_find(table, id))
+		return EVSCHED_KEEP;
+	verdict = judge(table, decide, arg);
+	result = apply_verdict(table, verdict, true, &failure);
+	if (result == TM_Updated || result == TM_Deleted)
+	{
+		if (IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+		if (result == TM_Deleted || !lock_last_version(table, &failure.ctid))
+			return EVSCHED_KEEP;
+		verdict = judge(table, decide, arg);
+		result = apply_verdict(table, verdict, true, &failure);
+	}
+	return result == TM_Ok ? verdict : EVSCHED_KEEP;
+}
+
+/* The same without waiting, and says why when nothing was done. */
+EvschedAttempt
+evsched_table_try_change(EvschedTable *table, int64 id, EvschedDecide decide,
+						 void *arg, EvschedVerdict *verdict)
+{
+	TM_FailureData failure;
+	EvschedAttempt attempt;
+
+	*verdict = EVSCHED_KEEP;
+	if (!evsched_table_find(table, id))
+		return EVSCHED_ATTEMPT_GONE;
+	attempt = evsched_table_try_lock(table, &table->row->tts_tid);
+	if (attempt != EVSCHED_ATTEMPT_DONE)
+		return attempt;
+	*verdict = judge(table, decide, arg);
+	return explain(table, apply_verdict(table, *verdict, false, &failure));
+}
+
+/* Starts the next version of the row found last as a copy of it. */
+void
+evsched_table_copy_next(EvschedTable *table)
+{
+	open_indexes(table);
+	ExecClearTuple(table->next);
+	memcpy(table->next->tts_values, table->row->tts_values,
+		   EVSCHED_EVENT_COLUMNS * sizeof(Datum));
+	memcpy(table->next->tts_isnull, table->row->tts_isnull,
+		   EVSCHED_EVENT_COLUMNS * sizeof(bool));
+}
+
+/* Gives the next version another value. */
+void
+evsched_table_set_next(EvschedTable *table, int column, Datum value)
+{
+	evsched_event_value(table->next, column) = value;
+	table->next->tts_isnull[column - 1] = false;
+}
+
+/* Starts a scan of a queue in the order of its places, from one of them on. */
+void
+evsched_table_begin_due(EvschedTable *table, const char *queue, EvschedPlace from)
+{
+	ScanKey		members = table->due_members;
+
+	Assert(table->due_scan == NULL);
+	ScanKeyEntryInitialize(&members[0], SK_ROW_MEMBER, 2, BTGreaterEqualStrategyNumber,
+						   InvalidOid, InvalidOid, F_TIMESTAMPTZ_CMP,
+						   TimestampTzGetDatum(from.due_at));
+	ScanKeyEntryInitialize(&members[1], SK_ROW_MEMBER | SK_ROW_END, 3,
+						   BTGreaterEqualStrategyNumber,
+						   InvalidOid, InvalidOid, F_BTINT8CMP, Int64GetDatum(from.id));
+	ScanKeyEntryInitialize(&table->due_keys[0], 0, 1, BTEqualStrategyNumber,
+						   InvalidOid, C_COLLATION_OID, F_TEXTEQ,
+						   CStringGetTextDatum(queue));
+	MemSet(&table->due_keys[1], 0, sizeof(ScanKeyData));
+	table->due_keys[1].sk_flags = SK_ROW_HEADER;
+	table->due_keys[1].sk_attno = 2;
+	table->due_keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
+	table->due_keys[1].sk_argument = PointerGetDatum(members);
+
+	table->due_index = index_open(objects.due_index, AccessShareLock);
+	table->due_scan = evsched_index_beginscan(table->relation, table->due_index,
+											  table->snapshot, 2);
+	index_rescan(table->due_scan, table->due_keys, 2, NULL, 0);
+}
+
+/* Fetches the next row of the queue; false at its end. */
+bool
+evsched_table_next_due(EvschedTable *table)
+{
+	if (!index_getnext_slot(table->due_scan, ForwardScanDirection, table->row))
+		return false;
+	slot_getallattrs(table->row);
+	return true;
+}
+
+void
+evsched_table_end_due(EvschedTable *table)
+{
+	index_endscan(table->due_scan);
+	index_close(table->due_index, AccessShareLock);
+	table->due_scan = NULL;
+}
+
+/* Locks the row at `tid` and fetches it. */
+EvschedAttempt
+evsched_table_try_lock(EvschedTable *table, ItemPointer tid)
+{
+	ItemPointerData copy = *tid;
+	TM_FailureData failure;
+	TM_Result	result;
+
+	result = table_tuple_lock(table->relation, &copy, table->snapshot, table->row,
+							  GetCurrentCommandId(true), LockTupleExclusive,
+							  LockWaitSkip, 0, &failure);
+	if (result == TM_Ok || result == TM_WouldBlock)
+		slot_getallattrs(table->row);
+	return explain(table, result);
+}
+
+/* Is an open transaction about to change or delete the row found last? */
+bool
+evsched_table_is_changing(EvschedTable *table)
+{
+	bool		must_free;
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(table->row, false, &must_free);
+	uint16		infomask = tuple->t_data->t_infomask;
+	bool		changing = false;
+
+	if (!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask))
+		changing = TransactionIdIsInProgress(HeapTupleHeaderGetUpdateXid(tuple->t_data));
+	if (must_free)
+		heap_freetuple(tuple);
+	return changing;
+}
+
+/* Deletes the row found last. */
+EvschedAttempt
+evsched_table_try_delete(EvschedTable *table)
+{
+	TM_FailureData failure;
+
+	return explain(table, delete_row(table, false, &failure));
+}
+
+static void
+forget_objects(Datum arg, Oid relation)
+{
+	if (relation == InvalidOid || relation == objects.table)
+		objects.table = InvalidOid;
+}
+
+static bool
+look_up_objects(void)
+{
+	Oid			schema;
+
+	if (OidIsValid(objects.table))
+		return true;
+	schema = get_namespace_oid(EVSCHED_NAME, true);
+	if (!OidIsValid(schema))
+		return false;
+	objects.id_index = get_relname_relid("event_pkey", schema);
+	objects.due_index = get_relname_relid("event_due", schema);
+	objects.sequence = get_relname_relid("event_id_seq", schema);
+	objects.table = get_relname_relid("event", schema);
+	if (!OidIsValid(objects.id_index) || !OidIsValid(objects.due_index) ||
+		!OidIsValid(objects.sequence))
+		objects.table = InvalidOid;
+	return OidIsValid(objects.table);
+}
+
+static void
+open_table(EvschedTable *table, LOCKMODE lock)
+{
+	memset(table, 0, sizeof(*table));
+	table->store = evsched_table_store();
+	table->relation = table_open(table->store.table, lock);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	table->snapshot = GetActiveSnapshot();
+	table->row = table_slot_create(table->relation, NULL);
+}
+
+static void
+open_indexes(EvschedTable *table)
+{
+	MemoryContext old_context;
+
+	if (table->estate != NULL)
+		return;
+	table->estate = CreateExecutorState();
+	old_context = MemoryContextSwitchTo(table->estate->es_query_cxt);
+	table->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(table->result, table->relation, 0, NULL, 0);
+	ExecOpenIndices(table->result, false);
+	table->next = MakeSingleTupleTableSlot(RelationGetDescr(table->relation),
+										   &TTSOpsVirtual);
+	MemoryContextSwitchTo(old_context);
+}
+
+/* Locks the newest version of a row that was changed, and fetches it. */
+static bool
+lock_last_version(EvschedTable *table, ItemPointer tid)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+
+	result = table_tuple_lock(table->relation, tid, table->snapshot, table->row,
+							  GetCurrentCommandId(true), LockTupleExclusive,
+							  LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
+							  &failure);
+	if (result != TM_Ok)
+		return false;
+	slot_getallattrs(table->row);
+	return true;
+}
+
+static EvschedVerdict
+judge(EvschedTable *table, EvschedDecide decide, void *arg)
+{
+	EvschedVerdict verdict = decide(table, arg);
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
+
+	if (verdict != EVSCHED_KEEP)
+	{
+		evsched_event_queue(table->row, queue);
+		evsched_effect_back(table->store, queue, evsched_event_place(table->row));
+		if (verdict == EVSCHED_UPDATE)
+			evsched_effect_due(table->store, queue, evsched_event_place(table->next));
+	}
+	return verdict;
+}
+
+static TM_Result
+apply_verdict(EvschedTable *table, EvschedVerdict verdict, bool wait,
+			  TM_FailureData *failure)
+{
+	switch (verdict)
+	{
+		case EVSCHED_DELETE:
+			return delete_row(table, wait, failure);
+		case EVSCHED_UPDATE:
+			return update_row(table, failure);
+		case EVSCHED_KEEP:
+			break;
+	}
+	return TM_Ok;
+}
+
+static TM_Result
+delete_row(EvschedTable *table, bool wait, TM_FailureData *failure)
+{
+	return table_tuple_delete(table->relation, &table->row->tts_tid,
+							  GetCurrentCommandId(true), table->snapshot,
+							  InvalidSnapshot, wait, failure, false);
+}
+
+/* Puts the next version, made of virtual values, in place of the row. */
+static TM_Result
+update_row(EvschedTable *table, TM_FailureData *failure)
+{
+	TupleTableSlot *next = table->next;
+	EvschedUpdateIndexes update_indexes;
+	LockTupleMode lock;
+	TM_Result	result;
+
+	ExecStoreVirtualTuple(next);
+	result = table_tuple_update(table->relation, &table->row->tts_tid, next,
+								GetCurrentCommandId(true), table->snapshot,
+								InvalidSnapshot, true, failure, &lock,
+								&update_indexes);
+	if (result == TM_Ok && EVSCHED_UPDATE_NEEDS_INDEXES(update_indexes))
+		evsched_insert_index_tuples(table->result, next, table->estate, true,
+									EVSCHED_UPDATE_SUMMARIZING(update_indexes));
+	return result;
+}
+
+static EvschedAttempt
+explain(EvschedTable *table, TM_Result result)
+{
+	HeapTuple	tuple;
+	bool		must_free;
+	EvschedAttempt attempt = EVSCHED_ATTEMPT_CHANGING;
+
+	if (result == TM_Ok)
+		return EVSCHED_ATTEMPT_DONE;
+	if (result != TM_BeingModified && result != TM_WouldBlock)
+		return EVSCHED_ATTEMPT_GONE;
+	tuple = ExecFetchSlotHeapTuple(table->row, false, &must_free);
+	if (HEAP_XMAX_IS_LOCKED_ONLY(tuple->t_data->t_infomask))
+		attempt = EVSCHED_ATTEMPT_LOCKED;
+	if (must_free)
+		heap_freetuple(tuple);
+	return attempt;
+}

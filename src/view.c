@@ -1,0 +1,129 @@
+/*
+ * view.c
+ *		What stands in shared memory, as rows for the views of sql/view.sql.
+ *
+ * Runs in any session; copies under the lease lock, then lets go of it.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "lease.h"
+#include "listener.h"
+#include "queue.h"
+#include "shared.h"
+#include "table.h"
+
+PG_FUNCTION_INFO_V1(evsched_sql_leases);
+PG_FUNCTION_INFO_V1(evsched_sql_listeners);
+PG_FUNCTION_INFO_V1(evsched_sql_queues);
+
+/* _leases() */
+Datum
+evsched_sql_leases(PG_FUNCTION_ARGS)
+{
+	static const char *const kinds[] = {
+		[EVSCHED_LEASE_LISTENER] = "listener",
+		[EVSCHED_LEASE_FETCH] = "fetch",
+		[EVSCHED_LEASE_PULL] = "receive"
+	};
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	EvschedLease *leases;
+	EvschedListener *listeners;
+	int			n;
+	int			num_listeners;
+	int64		clock = evsched_lease_clock();
+	TimestampTz now = GetCurrentTimestamp();
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!evsched_shared_ready())
+		return (Datum) 0;
+	n = evsched_lease_list(evsched_table_store(), &leases);
+	num_listeners = evsched_listener_list(evsched_table_store(), &listeners);
+	for (int i = 0; i < n; i++)
+	{
+		Datum		values[5] = {
+			Int64GetDatum(leases[i].id), CStringGetTextDatum(kinds[leases[i].kind]),
+			(Datum) 0, Int32GetDatum(leases[i].pid),
+			TimestampTzGetDatum(now + (leases[i].deadline - clock))
+		};
+		bool		nulls[5] = {false, false, true, false, false};
+
+		for (int k = 0; k < num_listeners && nulls[2]; k++)
+		{
+			if (listeners[k].pid == leases[i].pid && listeners[k].queue == leases[i].queue &&
+				leases[i].listener != EVSCHED_NO_SLOT)
+			{
+				values[2] = CStringGetTextDatum(listeners[k].terms.node);
+				nulls[2] = false;
+			}
+		}
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* _listeners() */
+Datum
+evsched_sql_listeners(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	EvschedListener *list;
+	int			n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!evsched_shared_ready())
+		return (Datum) 0;
+	n = evsched_listener_list(evsched_table_store(), &list);
+	for (int i = 0; i < n; i++)
+	{
+		Datum		values[8] = {
+			CStringGetTextDatum(list[i].terms.node), CStringGetTextDatum(list[i].queue_name),
+			Int32GetDatum(list[i].pid), Int32GetDatum(list[i].max_events),
+			Int32GetDatum(list[i].unconfirmed), TimestampTzGetDatum(list[i].joined_at),
+			TimestampTzGetDatum(list[i].last_confirmed_at), ObjectIdGetDatum(list[i].role)
+		};
+		bool		nulls[8] = {0};
+
+		nulls[6] = list[i].last_confirmed_at == 0;
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* _queues() */
+Datum
+evsched_sql_queues(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	EvschedStore store;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!evsched_shared_ready())
+		return (Datum) 0;
+	store = evsched_table_store();
+	for (int i = 0; i < evsched_queue_slots(); i++)
+	{
+		EvschedQueue queue;
+		Datum		values[4];
+		bool		nulls[4] = {0};
+
+		LWLockAcquire(evsched_directory_lock, LW_SHARED);
+		LWLockAcquire(evsched_lease_lock, LW_SHARED);
+		queue = *evsched_queue_get(i);
+		LWLockRelease(evsched_lease_lock);
+		LWLockRelease(evsched_directory_lock);
+		if (!evsched_store_equal(queue.store, store) || queue.name[0] == '\0')
+			continue;
+		values[0] = CStringGetTextDatum(queue.name);
+		values[1] = Int32GetDatum(queue.num_listeners);
+		values[2] = Int32GetDatum(queue.num_leases);
+		values[3] = BoolGetDatum(queue.starving);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
