@@ -227,16 +227,15 @@ remove_row(Pull *pull)
 	EvschedAttempt attempt;
 
 	evsched_effect_back(table->store, pull->queue, evsched_event_place(table->row));
-	if (!pull->deleting)
-	{
-		attempt = evsched_table_try_lock(table, &table->row->tts_tid);
-		if (attempt != EVSCHED_ATTEMPT_DONE)
-			return attempt;
-		/* Whoever granted one has committed, or the lock were not ours. */
-		if (evsched_lease_exists(table->store, evsched_event_id(table->row)))
-			return EVSCHED_ATTEMPT_GONE;
-	}
-	return evsched_table_try_delete(table);
+	if (pull->deleting)
+		return evsched_table_try_delete(table);
+	attempt = evsched_table_try_lock(table, &table->row->tts_tid);
+	if (attempt != EVSCHED_ATTEMPT_DONE)
+		return attempt;
+	/* Whoever granted one has committed, or the lock were not ours. */
+	if (evsched_lease_exists(table->store, evsched_event_id(table->row)))
+		return EVSCHED_ATTEMPT_GONE;
+	return evsched_table_delete_locked(table);
 }
 
 static EvschedAttempt

@@ -60,8 +60,11 @@ static EvschedStore store;
 static int	database = EVSCHED_NO_SLOT;
 static Attention **attentions;	/* by slot; NULL until needed */
 static dlist_head pending;
-static pairingheap *timed;
 static int64 check_readers_at = PG_INT64_MAX;	/* µs, monotonic */
+
+static int	compare_times(const pairingheap_node *a, const pairingheap_node *b, void *arg);
+
+static pairingheap timed = {.ph_compare = compare_times};	/* those with a time */
 
 static void connect_to(Oid oid);
 static bool find_store(void);
@@ -74,7 +77,6 @@ static EvschedNextTurn survive_full_queue(int slot);
 static TimestampTz next_wake(TimestampTz now);
 static Attention *attention_of(int slot);
 static void set_time(Attention *attention, TimestampTz at);
-static int	compare_times(const pairingheap_node *a, const pairingheap_node *b, void *arg);
 static void resign(int code, Datum arg);
 
 /* Starts the scheduler of a database; false when there is no worker slot. */
@@ -111,7 +113,6 @@ evsched_scheduler_main(Datum oid)
 
 	attentions = MemoryContextAllocZero(TopMemoryContext,
 										sizeof(Attention *) * evsched_queue_slots());
-	timed = pairingheap_allocate(compare_times, NULL);
 	dlist_init(&pending);
 	evsched_timer_start();
 	evsched_database_set_scheduler(database, store.table);
@@ -208,10 +209,10 @@ collect_touched(void)
 static void
 collect_timed(TimestampTz now)
 {
-	while (!pairingheap_is_empty(timed))
+	while (!pairingheap_is_empty(&timed))
 	{
 		Attention  *attention = pairingheap_container(Attention, heap_node,
-													  pairingheap_first(timed));
+													  pairingheap_first(&timed));
 
 		if (attention->at > now)
 			break;
@@ -308,8 +309,8 @@ next_wake(TimestampTz now)
 	TimestampTz at = DT_NOEND;
 	int64		clock_at = Min(evsched_lease_next_deadline(database), check_readers_at);
 
-	if (!pairingheap_is_empty(timed))
-		at = pairingheap_container(Attention, heap_node, pairingheap_first(timed))->at;
+	if (!pairingheap_is_empty(&timed))
+		at = pairingheap_container(Attention, heap_node, pairingheap_first(&timed))->at;
 	if (clock_at != PG_INT64_MAX)
 		at = Min(at, now + Max(clock_at - evsched_lease_clock(), 0));
 	return at;
@@ -331,11 +332,11 @@ static void
 set_time(Attention *attention, TimestampTz at)
 {
 	if (attention->timed)
-		pairingheap_remove(timed, &attention->heap_node);
+		pairingheap_remove(&timed, &attention->heap_node);
 	attention->timed = at != DT_NOEND;
 	attention->at = at;
 	if (attention->timed)
-		pairingheap_add(timed, &attention->heap_node);
+		pairingheap_add(&timed, &attention->heap_node);
 }
 
 /* The first time is the greatest for a pairing heap. */

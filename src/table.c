@@ -57,7 +57,7 @@ static bool look_up_objects(void);
 static void open_table(EvschedTable *table, LOCKMODE lock);
 static void open_indexes(EvschedTable *table);
 static bool lock_last_version(EvschedTable *table, ItemPointer tid);
-static TM_Result apply_verdict(EvschedTable *table, EvschedVerdict verdict, bool wait,
+static TM_Result apply_verdict(EvschedTable *table, EvschedVerdict verdict,
 							   TM_FailureData *failure);
 static TM_Result delete_row(EvschedTable *table, bool wait, TM_FailureData *failure);
 static TM_Result update_row(EvschedTable *table, TM_FailureData *failure);
@@ -200,7 +200,7 @@ evsched_table_change(EvschedTable *table, int64 id, EvschedDecide decide, void *
 	if (!evsched_table_find(table, id))
 		return EVSCHED_KEEP;
 	verdict = judge(table, decide, arg);
-	result = apply_verdict(table, verdict, true, &failure);
+	result = apply_verdict(table, verdict, &failure);
 	if (result == TM_Updated || result == TM_Deleted)
 	{
 		if (IsolationUsesXactSnapshot())
@@ -210,7 +210,7 @@ evsched_table_change(EvschedTable *table, int64 id, EvschedDecide decide, void *
 		if (result == TM_Deleted || !lock_last_version(table, &failure.ctid))
 			return EVSCHED_KEEP;
 		verdict = judge(table, decide, arg);
-		result = apply_verdict(table, verdict, true, &failure);
+		result = apply_verdict(table, verdict, &failure);
 	}
 	return result == TM_Ok ? verdict : EVSCHED_KEEP;
 }
@@ -230,7 +230,7 @@ evsched_table_try_change(EvschedTable *table, int64 id, EvschedDecide decide,
 	if (attempt != EVSCHED_ATTEMPT_DONE)
 		return attempt;
 	*verdict = judge(table, decide, arg);
-	return explain(table, apply_verdict(table, *verdict, false, &failure));
+	return explain(table, apply_verdict(table, *verdict, &failure));
 }
 
 /* Starts the next version of the row found last as a copy of it. */
@@ -331,13 +331,22 @@ evsched_table_is_changing(EvschedTable *table)
 	return changing;
 }
 
-/* Deletes the row found last. */
+/* Deletes the row found last, unless somebody holds it. */
 EvschedAttempt
 evsched_table_try_delete(EvschedTable *table)
 {
 	TM_FailureData failure;
 
 	return explain(table, delete_row(table, false, &failure));
+}
+
+/* Deletes the row that this transaction has locked: it need not wait for that. */
+EvschedAttempt
+evsched_table_delete_locked(EvschedTable *table)
+{
+	TM_FailureData failure;
+
+	return explain(table, delete_row(table, true, &failure));
 }
 
 static void
@@ -429,13 +438,12 @@ judge(EvschedTable *table, EvschedDecide decide, void *arg)
 }
 
 static TM_Result
-apply_verdict(EvschedTable *table, EvschedVerdict verdict, bool wait,
-			  TM_FailureData *failure)
+apply_verdict(EvschedTable *table, EvschedVerdict verdict, TM_FailureData *failure)
 {
 	switch (verdict)
 	{
 		case EVSCHED_DELETE:
-			return delete_row(table, wait, failure);
+			return delete_row(table, true, failure);
 		case EVSCHED_UPDATE:
 			return update_row(table, failure);
 		case EVSCHED_KEEP:

@@ -78,5 +78,6 @@ extern void evsched_table_end_due(EvschedTable *table);
 extern EvschedAttempt evsched_table_try_lock(EvschedTable *table, ItemPointer tid);
 extern bool evsched_table_is_changing(EvschedTable *table);
 extern EvschedAttempt evsched_table_try_delete(EvschedTable *table);
+extern EvschedAttempt evsched_table_delete_locked(EvschedTable *table);
 
 #endif							/* EVSCHED_TABLE_H */

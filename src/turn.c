@@ -381,7 +381,7 @@ deliver_row(Turn *turn, Hand *hand, bool once)
 		if (!fits)
 			return OFFER_REFUSED;
 		evsched_effect_back(turn->store, turn->name, evsched_event_place(row));
-		if (evsched_table_try_delete(&turn->table) != EVSCHED_ATTEMPT_DONE)
+		if (evsched_table_delete_locked(&turn->table) != EVSCHED_ATTEMPT_DONE)
 			return OFFER_PASSED;
 		hand->once--;
 		hand->bytes_once += turn->piece.len;

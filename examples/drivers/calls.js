@@ -24,10 +24,12 @@ async function query(client, text, values, name) {
   return (await client.query({ text, values, name, rowMode: 'array' })).rows;
 }
 
+/* Whether a literal shows its type; a string in quotes and NULL do not. */
+const hasType = (value, type) => value !== null && (bare.has(type) || type === 'bigint[]');
+
 function literal(value, type) {
-  if (value !== null && bare.has(type)) return value;
-  return value !== null && type === 'bigint[]'
-    ? `ARRAY[${value.slice(1, -1)}]::bigint[]` : quote(value);
+  if (!hasType(value, type)) return quote(value);
+  return bare.has(type) ? value : `ARRAY[${value.slice(1, -1)}]::bigint[]`;
 }
 
 async function prepared(client, sql, types, values) {
@@ -103,7 +105,8 @@ async function problem(client, wanted, form, queue) {
     names[name] = (await query(client, fill(sql, names)))[0]?.[0];
   }
   const call = { ...wanted, values: fill(wanted.values, names), sql: fill(wanted.sql, names) };
-  const untyped = form.untyped || (call.values.includes(null) && form === forms.literal);
+  const untyped = form.untyped
+    || (form === forms.literal && !call.values.every((value, i) => hasType(value, call.types[i])));
   const { rows, sqlstate, hint } = untyped && wanted.untyped ? wanted.untyped : wanted;
   const before = await countEvents(client);
   let got;

@@ -128,7 +128,9 @@ def problem(conn, wanted, form, queue):
         names[name] = rows[0][0] if rows else "nothing"
     call = {"sql": fill(wanted["sql"], names), "types": wanted["types"],
             "values": fill(wanted["values"], names)}
-    untyped = untyped or (None in call["values"] and run is as_literals)
+    if run is as_literals:  # a string in quotes and NULL do not show their type
+        untyped = any(value is None or kind not in PYTHON_TYPES
+                      for value, kind in zip(call["values"], call["types"]))
     expected = wanted["untyped"] if untyped and "untyped" in wanted else wanted
     sqlstate = expected.get("sqlstate")
     before = count_events(conn)
