@@ -275,6 +275,7 @@ evsched_database_clear_scheduler(int slot)
 		db->scheduler_pid = 0;
 	}
 	SpinLockRelease(&db->mutex);
+	wake_launcher();
 }
 
 /* True once after each recheck: is the extension still there? */

@@ -13,6 +13,8 @@
 
 #include "launcher.h"
 
+#include <signal.h>
+
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
@@ -65,6 +67,7 @@ static bool database_exists(Oid oid);
 static void look_after(int slot, TimestampTz now);
 static void scheduler_ended(int slot, TimestampTz now);
 static void start_scheduler(int slot, TimestampTz now);
+static bool dismiss_orphan(Oid oid);
 static long next_start_ms(TimestampTz now);
 static void resign(int code, Datum arg);
 
@@ -221,6 +224,12 @@ start_scheduler(int slot, TimestampTz now)
 	Charge	   *charge = &charges[slot];
 	Oid			oid = evsched_database_get(slot)->oid;
 
+	/* One that an earlier launcher has left: its successor finds all as it was. */
+	if (dismiss_orphan(oid))
+	{
+		charge->start_at = now + FIRST_PAUSE_MS * INT64CONST(1000);
+		return;
+	}
 	charge->start_at = DT_NOEND;
 	if (!database_exists(oid))
 	{
@@ -243,6 +252,17 @@ start_scheduler(int slot, TimestampTz now)
 				(errmsg("evsched has no worker slot for the scheduler of database %u", oid),
 				 errhint("Raise max_worker_processes.")));
 	short_of_workers = true;
+}
+
+/* Is there a scheduler of which this launcher has no handle?  Sends it away. */
+static bool
+dismiss_orphan(Oid oid)
+{
+	int			pid = evsched_database_scheduler_pid(oid);
+
+	if (pid != 0)
+		kill(pid, SIGTERM);
+	return pid != 0;
 }
 
 /* Until a scheduler is to be started again; -1: none is. */
