@@ -3,7 +3,8 @@
  *		What all background processes of evsched have in common: signals, the
  *		bracket of a transaction, the context of an error message.
  *
- * What a turn allocates after begin lives until the next begin.
+ * What is allocated between begin and end lives until the next begin; what is
+ * allocated outside lives as long as the process.
  */
 #include "postgres.h"
 
@@ -39,6 +40,7 @@ evsched_process_start(const char *name)
 	error_context_stack = &error_context;
 	work_context = AllocSetContextCreate(TopMemoryContext, "evsched work",
 										 ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(TopMemoryContext);
 }
 
 /* Begins a transaction. */
@@ -56,7 +58,7 @@ void
 evsched_process_end(void)
 {
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(work_context);
+	MemoryContextSwitchTo(TopMemoryContext);
 	pgstat_report_stat(false);
 }
 
@@ -65,7 +67,7 @@ void
 evsched_process_abort(void)
 {
 	AbortCurrentTransaction();
-	MemoryContextSwitchTo(work_context);
+	MemoryContextSwitchTo(TopMemoryContext);
 }
 
 /* Between two pieces of work. */
