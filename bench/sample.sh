@@ -24,9 +24,15 @@ sample() {
   if run_load "$@" >"$scratch/sample.out"; then
     keep "$state" "$row" "$side" "$scratch/sample.out"
   else
-    echo "bench: no result for $state $row $side" >&2
+    keep_failure "$state" "$row" "$side"
     return 1
   fi
+}
+
+# keep_failure STATE ROW SIDE: the row is then printed, and its bars have no result.
+keep_failure() {
+  echo "bench: no result for $*" >&2
+  printf '%s\t%s\t%s\tfailed\t1\n' "$@" >>"$results"
 }
 
 # compare STATE ROW EVSCHED-SQL PLAIN-SQL COMMAND OPTION...: the same load with either

@@ -32,8 +32,8 @@
 
 #define DELIVERY_COLUMNS	8
 
-/* How long receive waits for calls of take that began before the first lease. */
-#define LEASING_PAUSE_MS	1
+/* How long receive waits between two looks at the calls of take under way. */
+#define RECEIVING_PAUSE_MS	1
 
 /* One call of take or receive. */
 typedef struct Pull
@@ -55,7 +55,7 @@ static void scan_queue(Pull *pull, EvschedPlace from, TimestampTz now);
 static bool pull_row(Pull *pull);
 static EvschedAttempt remove_row(Pull *pull);
 static EvschedAttempt lease_row(Pull *pull);
-static void begin_leasing(int slot);
+static void begin_receiving(int slot);
 static void answer_told(Pull *pull);
 static void put_delivery(ReturnSetInfo *rsinfo, TupleTableSlot *row);
 static EvschedVerdict decide_fetch(EvschedTable *table, void *arg);
@@ -143,7 +143,7 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 	else
 	{
 		if (pull->leases)
-			begin_leasing(pull->slot);
+			begin_receiving(pull->slot);
 		else
 			pull->deleting = evsched_queue_begin_deleting(pull->slot);
 		evsched_queue_begin_scan(pull->slot, &mark);
@@ -157,7 +157,9 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 	}
 	PG_FINALLY();
 	{
-		if (pull->slot != EVSCHED_NO_SLOT && pull->deleting)
+		if (pull->slot != EVSCHED_NO_SLOT && pull->leases)
+			evsched_queue_end_receiving(pull->slot);
+		else if (pull->slot != EVSCHED_NO_SLOT && pull->deleting)
 			evsched_queue_end_deleting(pull->slot);
 	}
 	PG_END_TRY();
@@ -273,14 +275,14 @@ lease_row(Pull *pull)
 	return granted ? EVSCHED_ATTEMPT_DONE : EVSCHED_ATTEMPT_GONE;
 }
 
-/* Only the first lease of a queue's life may have to wait here. */
+/* Waits for calls of take under way that do not look for leases. */
 static void
-begin_leasing(int slot)
+begin_receiving(int slot)
 {
-	while (!evsched_queue_begin_leasing(slot))
+	while (!evsched_queue_begin_receiving(slot))
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 LEASING_PAUSE_MS, PG_WAIT_EXTENSION);
+						 RECEIVING_PAUSE_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -267,14 +267,26 @@ evsched_queue_raise(int slot, const EvschedScanMark *mark, EvschedPlace low)
 	SpinLockRelease(&queue->mutex);
 }
 
-/* Opens a scan of the scheduler, which need not be woken during its turn. */
-void
-evsched_queue_begin_turn(int slot, EvschedScanMark *mark)
+/*
+ * Opens a scan of the scheduler, which need not be woken during its turn.
+ * Serving, it will grant leases: false when it must first wait for calls of take
+ * that do not look for them; the last of these will touch the queue.
+ */
+bool
+evsched_queue_begin_turn(int slot, bool serving, EvschedScanMark *mark)
 {
-	SpinLockAcquire(&slots[slot].mutex);
-	slots[slot].wake = EVSCHED_PLACE_FIRST;
-	SpinLockRelease(&slots[slot].mutex);
+	EvschedQueue *queue = &slots[slot];
+
+	SpinLockAcquire(&queue->mutex);
+	queue->wake = EVSCHED_PLACE_FIRST;
+	if (serving && queue->deleters > 0)
+		queue->awaited = true;
+	else
+		queue->in_turn = serving;
+	serving = serving && !queue->in_turn;
+	SpinLockRelease(&queue->mutex);
 	evsched_queue_begin_scan(slot, mark);
+	return !serving;
 }
 
 /*
@@ -290,6 +302,7 @@ evsched_queue_end_turn(int slot, const EvschedScanMark *mark,
 	bool		rest;
 
 	SpinLockAcquire(&queue->mutex);
+	queue->in_turn = false;
 	noted = noted_since(queue, mark->epoch);
 	low = evsched_place_min(low, noted);
 	if (evsched_place_before(queue->low, low))
@@ -303,8 +316,8 @@ evsched_queue_end_turn(int slot, const EvschedScanMark *mark,
 
 /*
  * May take() delete rows of this queue without locking them first?  Only while
- * no leases are granted in it, for a lease may come between a look at the
- * leases and the deletion.  True: end_deleting must follow.
+ * nobody has or grants leases in it, for a lease may come between a look at
+ * the leases and the deletion.  True: end_deleting must follow.
  */
 bool
 evsched_queue_begin_deleting(int slot)
@@ -313,7 +326,8 @@ evsched_queue_begin_deleting(int slot)
 	bool		may;
 
 	SpinLockAcquire(&queue->mutex);
-	may = !queue->leasing;
+	may = !queue->in_turn && queue->receivers == 0 && !queue->awaited &&
+		queue->num_leases == 0 && !evsched_queue_is_shared(queue);
 	if (may)
 		queue->deleters++;
 	SpinLockRelease(&queue->mutex);
@@ -323,26 +337,45 @@ evsched_queue_begin_deleting(int slot)
 void
 evsched_queue_end_deleting(int slot)
 {
-	SpinLockAcquire(&slots[slot].mutex);
-	slots[slot].deleters--;
-	SpinLockRelease(&slots[slot].mutex);
+	EvschedQueue *queue = &slots[slot];
+	bool		awaited;
+
+	SpinLockAcquire(&queue->mutex);
+	queue->deleters--;
+	awaited = queue->deleters == 0 && queue->awaited;
+	if (awaited)
+		queue->awaited = false;
+	SpinLockRelease(&queue->mutex);
+	if (awaited)
+		evsched_queue_touch(slot);
 }
 
 /*
- * Leases are granted in this queue from now on.  False while calls of take are
- * under way that do not know it yet: come back in a moment.
+ * receive() is about to grant leases in this queue.  False while calls of take
+ * are under way that do not look for them: come back in a moment.
  */
 bool
-evsched_queue_begin_leasing(int slot)
+evsched_queue_begin_receiving(int slot)
 {
 	EvschedQueue *queue = &slots[slot];
 	bool		may;
 
 	SpinLockAcquire(&queue->mutex);
-	queue->leasing = true;
 	may = queue->deleters == 0;
+	if (may)
+		queue->receivers++;
+	else
+		queue->awaited = true;
 	SpinLockRelease(&queue->mutex);
 	return may;
+}
+
+void
+evsched_queue_end_receiving(int slot)
+{
+	SpinLockAcquire(&slots[slot].mutex);
+	slots[slot].receivers--;
+	SpinLockRelease(&slots[slot].mutex);
 }
 
 /* Puts a queue on the list of its scheduler and wakes it. */
@@ -384,20 +417,24 @@ evsched_queue_next_dirty(int database)
 	return slot;
 }
 
-/* Puts every queue of a store on the list: its scheduler has just started. */
+/*
+ * The scheduler of a store starts: every queue gets a turn, and no turn of its
+ * predecessor is under way.
+ */
 void
-evsched_queue_touch_all(EvschedStore store)
+evsched_queue_start_all(EvschedStore store)
 {
-	int			database = evsched_database_find(store.database, false);
-
 	LWLockAcquire(evsched_directory_lock, LW_SHARED);
-	for (int i = 0; i < queues->num_used; i++)
+	for (int i = 0; i < evsched_queue_slots(); i++)
 	{
-		if (evsched_store_equal(slots[i].store, store))
-			evsched_queue_touch(i);
+		if (!evsched_store_equal(slots[i].store, store))
+			continue;
+		SpinLockAcquire(&slots[i].mutex);
+		slots[i].in_turn = false;
+		SpinLockRelease(&slots[i].mutex);
+		evsched_queue_touch(i);
 	}
 	LWLockRelease(evsched_directory_lock);
-	evsched_queue_touch(evsched_max_queues + database);
 }
 
 /* Frees the queues of a database's stores, all but one. */
@@ -545,8 +582,10 @@ occupy_slot(int slot, EvschedStore store, const char *name, int database)
 	queue->generation++;
 	queue->low = EVSCHED_PLACE_FIRST;
 	queue->wake = EVSCHED_PLACE_FIRST;
-	queue->leasing = evsched_queue_is_shared(queue);
+	queue->in_turn = false;
+	queue->receivers = 0;
 	queue->deleters = 0;
+	queue->awaited = false;
 	for (int i = 0; i < EVSCHED_QUEUE_EPOCHS; i++)
 		queue->fresh[i] = EVSCHED_PLACE_LAST;
 	SpinLockRelease(&queue->mutex);

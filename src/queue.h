@@ -27,8 +27,10 @@ typedef struct EvschedQueue
 	EvschedPlace wake;			/* wake the scheduler for anything before it */
 	uint32		epoch;
 	EvschedPlace fresh[EVSCHED_QUEUE_EPOCHS];	/* first place noted in each epoch */
-	bool		leasing;		/* leases are granted here: lock before deleting */
-	int			deleters;		/* calls of take that delete without a lock */
+	bool		in_turn;		/* the scheduler may be granting leases */
+	int			receivers;		/* calls of receive that may be granting leases */
+	int			deleters;		/* calls of take that delete without locking first */
+	bool		awaited;		/* somebody waits for these to end */
 
 	/* mutex of the database */
 	bool		dirty;
@@ -71,16 +73,17 @@ extern void evsched_queue_note_slot(int slot, EvschedPlace place);
 extern void evsched_queue_note_all(EvschedStore store);
 extern void evsched_queue_begin_scan(int slot, EvschedScanMark *mark);
 extern void evsched_queue_raise(int slot, const EvschedScanMark *mark, EvschedPlace low);
-extern void evsched_queue_begin_turn(int slot, EvschedScanMark *mark);
+extern bool evsched_queue_begin_turn(int slot, bool serving, EvschedScanMark *mark);
 extern bool evsched_queue_end_turn(int slot, const EvschedScanMark *mark,
 								   EvschedPlace low, EvschedPlace wake);
 extern bool evsched_queue_begin_deleting(int slot);
 extern void evsched_queue_end_deleting(int slot);
-extern bool evsched_queue_begin_leasing(int slot);
+extern bool evsched_queue_begin_receiving(int slot);
+extern void evsched_queue_end_receiving(int slot);
 extern void evsched_queue_touch(int slot);
 extern int	evsched_queue_next_dirty(int database);
 extern void evsched_queue_forget(Oid database, Oid keep_table);
 extern void evsched_queue_release(int database);
-extern void evsched_queue_touch_all(EvschedStore store);
+extern void evsched_queue_start_all(EvschedStore store);
 
 #endif							/* EVSCHED_QUEUE_H */

@@ -117,7 +117,7 @@ evsched_scheduler_main(Datum oid)
 	evsched_timer_start();
 	evsched_database_set_scheduler(database, store.table);
 	(void) evsched_queue_find(store, "default");
-	evsched_queue_touch_all(store);
+	evsched_queue_start_all(store);
 	check_readers_at = 0;
 	run_loop();
 }

@@ -106,7 +106,7 @@ static void rotate_ring(Turn *turn);
 static bool rest_starving(Turn *turn);
 static void mark_sent(Turn *turn);
 static EvschedPlace waits_for(const Turn *turn);
-static int	collect_turns(EvschedStore store, int slot, Turn **turns);
+static int	collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving);
 
 /* Runs a turn; says when the queue wants the next. */
 EvschedNextTurn
@@ -117,23 +117,18 @@ evsched_turn_run(EvschedStore store, int slot)
 	EvschedPlace wake = EVSCHED_PLACE_NEVER;
 	EvschedScanMark mark;
 	Turn	   *turns;
+	bool		serving;
+	bool		may_serve;
 	int			n;
 
 	evsched_process_begin();
-	evsched_queue_begin_turn(slot, &mark);
-	n = collect_turns(store, slot, &turns);
-	if (n == 0)
+	n = collect_turns(store, slot, &turns, &serving);
+	may_serve = evsched_queue_begin_turn(slot, serving, &mark);
+	if (n == 0 || !may_serve)
 	{
-		/* Nobody listens: nothing is looked at, a join will touch the queue. */
+		/* A join, or the end of a take, will touch the queue. */
 		low = mark.low;
 		wake = EVSCHED_PLACE_FIRST;
-	}
-	else if (!evsched_queue_begin_leasing(slot))
-	{
-		/* A take that does not know of us is under way: wait for its end. */
-		low = mark.low;
-		wake = EVSCHED_PLACE_FIRST;
-		next.blocked = true;
 		n = 0;
 	}
 	for (int i = 0; i < n; i++)
@@ -541,15 +536,19 @@ mark_sent(Turn *turn)
 	}
 }
 
-/* The queues that have listeners in this slot: one, or those that share it. */
+/*
+ * The queues that have listeners in this slot: one, or those that share it.  Are
+ * any of them served, not only told?
+ */
 static int
-collect_turns(EvschedStore store, int slot, Turn **turns)
+collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving)
 {
 	EvschedQueue *queue = evsched_queue_get(slot);
 	int			max = queue->num_listeners + 1;
 	int			n = 0;
 
 	*turns = palloc0(sizeof(Turn) * max);
+	*serving = false;
 	LWLockAcquire(evsched_lease_lock, LW_SHARED);
 	for (int l = queue->first_listener; l != EVSCHED_NO_SLOT && n < max;
 		 l = evsched_listener_get(l)->next_in_ring)
@@ -557,6 +556,7 @@ collect_turns(EvschedStore store, int slot, Turn **turns)
 		const char *name = evsched_listener_get(l)->queue_name;
 		bool		known = false;
 
+		*serving |= evsched_listener_get(l)->max_events > 0;
 		for (int i = 0; i < n && !known; i++)
 			known = strcmp((*turns)[i].name, name) == 0;
 		if (known)

@@ -47,7 +47,7 @@ start_listener() {
 # end_listener STATE ROW SIDE
 end_listener() {
   if wait "$listener"; then keep "$1" "$2" "$3" "$scratch/listen.out"; else
-    echo "bench: no result for $1 $2 $3" >&2
+    keep_failure "$1" "$2" "$3"
   fi
 }
 
