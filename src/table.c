@@ -381,6 +381,7 @@ open_table(EvschedTable *table, LOCKMODE lock)
 {
 	memset(table, 0, sizeof(*table));
 	table->store = evsched_table_store();
+	table->context = CurrentMemoryContext;
 	table->relation = table_open(table->store.table, lock);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	table->snapshot = GetActiveSnapshot();
@@ -394,8 +395,9 @@ open_indexes(EvschedTable *table)
 
 	if (table->estate != NULL)
 		return;
+	old_context = MemoryContextSwitchTo(table->context);
 	table->estate = CreateExecutorState();
-	old_context = MemoryContextSwitchTo(table->estate->es_query_cxt);
+	MemoryContextSwitchTo(table->estate->es_query_cxt);
 	table->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->result, table->relation, 0, NULL, 0);
 	ExecOpenIndices(table->result, false);

@@ -18,6 +18,7 @@
 typedef struct EvschedTable
 {
 	EvschedStore store;
+	MemoryContext context;		/* in which it was opened */
 	Relation	relation;
 	Snapshot	snapshot;		/* pushed as the active one */
 	TupleTableSlot *row;		/* the row found last */

@@ -161,13 +161,14 @@ serve(Listener *listener, Intake *intake)
 
 	if (!PQconsumeInput(listener->conn))
 		die("%s", PQerrorMessage(listener->conn));
+	/* First the answer: fetching it may bring further notifications along. */
+	if (listener->state != STATE_IDLE && !PQisBusy(listener->conn))
+		take_answer(listener, intake);
 	while ((notify = PQnotifies(listener->conn)))
 	{
 		read_notification(listener, intake, notify);
 		PQfreemem(notify);
 	}
-	if (listener->state != STATE_IDLE && !PQisBusy(listener->conn))
-		take_answer(listener, intake);
 	if (listener->state == STATE_IDLE && listener->unconfirmed.count > 0)
 		send_confirm(listener);
 }
