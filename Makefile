@@ -48,10 +48,11 @@ REGRESS := $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 ISOLATION := $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
 PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
 TAP_TESTS := $(if $(PROVE_TESTS),1)
-REGRESS_OPTS = --inputdir=test --load-extension=evsched
+# Not in the top folder: there pg_regress would take sql/ for the scripts.
+REGRESS_OPTS = --inputdir=test --outputdir=output_regress --load-extension=evsched
 ISOLATION_OPTS = --inputdir=test --load-extension=evsched
 
-EXTRA_CLEAN = src/*.d
+EXTRA_CLEAN = src/*.d output_regress
 
 # Both kinds share expected/.
 ifneq (,$(filter $(REGRESS),$(ISOLATION)))
