@@ -1,15 +1,5 @@
--- Looking at it.  Each role sees what it owns or whose owner it is a member of.
-
-CREATE FUNCTION evsched._is_mine(owner int) RETURNS boolean
-    LANGUAGE sql STABLE PARALLEL SAFE
-    BEGIN ATOMIC
-        SELECT coalesce(
-            (SELECT bool_or(pg_has_role(b.role, 'MEMBER'))
-             FROM evsched.role_binding b
-             WHERE b.n = owner AND EXISTS (SELECT FROM pg_catalog.pg_authid a WHERE a.oid = b.role)),
-            (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user));
-    END;
-COMMENT ON FUNCTION evsched._is_mine(int) IS 'internal: is current_user a member of the owner?';
+-- Looking at it.  Each role sees what it owns or whose owner it is a member of; what
+-- belongs to a role that is not there any more is seen by superusers.
 
 CREATE FUNCTION evsched._leases(OUT id bigint, OUT kind text, OUT node text, OUT pid int,
         OUT deadline timestamptz) RETURNS SETOF record
@@ -41,7 +31,8 @@ CREATE VIEW evsched.events WITH (security_barrier) AS
     FROM evsched.event e
     LEFT JOIN evsched._leases() l ON l.id = e.id
     LEFT JOIN evsched.role r ON r.n = e.owner
-    WHERE evsched._is_mine(e.owner);
+    LEFT JOIN evsched.role_binding b ON b.n = e.owner
+    WHERE pg_catalog.pg_has_role(coalesce(b.role, 0), 'MEMBER');
 COMMENT ON VIEW evsched.events IS 'every live event with its state and who holds it until when';
 
 CREATE VIEW evsched.dead_event WITH (security_barrier) AS
@@ -49,7 +40,8 @@ CREATE VIEW evsched.dead_event WITH (security_barrier) AS
            d.num_retries, d.died_at, d.why, d.sqlstate
     FROM evsched.dead d
     LEFT JOIN evsched.role r ON r.n = d.owner
-    WHERE evsched._is_mine(d.owner);
+    LEFT JOIN evsched.role_binding b ON b.n = d.owner
+    WHERE pg_catalog.pg_has_role(coalesce(b.role, 0), 'MEMBER');
 COMMENT ON VIEW evsched.dead_event IS 'events that were given up';
 
 CREATE VIEW evsched.listeners WITH (security_barrier) AS

@@ -116,6 +116,7 @@ evsched_scheduler_main(Datum oid)
 	dlist_init(&pending);
 	evsched_timer_start();
 	evsched_database_set_scheduler(database, store.table);
+	/* With its first queue a store gets the slot that the rest share. */
 	(void) evsched_queue_find(store, "default");
 	evsched_queue_start_all(store);
 	check_readers_at = 0;
@@ -263,8 +264,9 @@ run_turn(Attention *attention)
 	else
 		attention->pause_ms = 0;
 	set_time(attention, next.at);
-	check_readers_at = Min(check_readers_at,
-						   evsched_lease_clock() + evsched_write_timeout * INT64CONST(1000));
+	if (next.sent)
+		check_readers_at = Min(check_readers_at,
+							   evsched_lease_clock() + evsched_write_timeout * INT64CONST(1000));
 }
 
 /*

@@ -98,13 +98,14 @@ static bool has_room(const Hand *hand);
 static Offer offer_row(Turn *turn, Hand *hand, bool once);
 static Offer deliver_row(Turn *turn, Hand *hand, bool once);
 static bool grant(Turn *turn, Hand *hand, EvschedLeaseKind kind);
+static bool log_if_full(void);
 static void tell(Turn *turn);
 static void count_available(Turn *turn, EvschedPlace from);
 static bool must_linger(Turn *turn, Hand *hand);
 static void send_all(Turn *turn);
 static void rotate_ring(Turn *turn);
 static bool rest_starving(Turn *turn);
-static void mark_sent(Turn *turn);
+static bool mark_sent(Turn *turn);
 static EvschedPlace waits_for(const Turn *turn);
 static int	collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving);
 
@@ -146,7 +147,7 @@ evsched_turn_run(EvschedStore store, int slot)
 	evsched_process_end();
 
 	for (int i = 0; i < n; i++)
-		mark_sent(&turns[i]);
+		next.sent |= mark_sent(&turns[i]);
 	if (!evsched_queue_end_turn(slot, &mark, low, wake))
 		next.again = true;
 	return next;
@@ -386,7 +387,7 @@ deliver_row(Turn *turn, Hand *hand, bool once)
 		if (!has_room(hand))
 			return OFFER_REFUSED;
 		if (!grant(turn, hand, once ? EVSCHED_LEASE_FETCH : EVSCHED_LEASE_LISTENER))
-			return evsched_lease_table_full() ? OFFER_BLOCKED : OFFER_REFUSED;
+			return log_if_full() ? OFFER_BLOCKED : OFFER_REFUSED;
 		hand->credit--;
 		hand->empty = false;
 		hand->bytes -= turn->piece.len;
@@ -421,6 +422,25 @@ grant(Turn *turn, Hand *hand, EvschedLeaseKind kind)
 	granted = evsched_listener_is_joined(hand->ref) && evsched_lease_grant(&lease) != NULL;
 	LWLockRelease(evsched_lease_lock);
 	return granted;
+}
+
+/* Is there no lease left?  Says so once in the life of the process. */
+static bool
+log_if_full(void)
+{
+	static bool logged = false;
+	bool		full;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	full = evsched_lease_table_full();
+	LWLockRelease(evsched_lease_lock);
+	if (full && !logged)
+		ereport(LOG,
+				(errmsg("evsched has %d events delivered and unconfirmed; others wait",
+						evsched_max_leases),
+				 errhint("Raise evsched.max_leases.")));
+	logged |= full;
+	return full;
 }
 
 /* One listener that is not served hears that something is due. */
@@ -525,15 +545,20 @@ rest_starving(Turn *turn)
 	return rest;
 }
 
-/* After the commit: who was sent something has not read it yet. */
-static void
+/* After the commit: who was sent something has not read it yet.  Was anybody? */
+static bool
 mark_sent(Turn *turn)
 {
+	bool		sent = false;
+
 	for (int i = 0; i < turn->num_hands; i++)
 	{
-		if (turn->hands[i].handed > 0)
-			evsched_reader_sent(turn->hands[i].ref, turn->hands[i].bytes_once, turn->clock);
+		if (turn->hands[i].handed == 0)
+			continue;
+		evsched_reader_sent(turn->hands[i].ref, turn->hands[i].bytes_once, turn->clock);
+		sent = true;
 	}
+	return sent;
 }
 
 /*

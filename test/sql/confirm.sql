@@ -184,7 +184,7 @@ SELECT evsched.reject(:a);
 SELECT payload, minutes, failed FROM waiting;
 UPDATE evsched.event SET num_retries = 2147483647, due_at = clock_timestamp() WHERE id = :a;
 SELECT evsched.reject(:a);
-SELECT payload, minutes FROM waiting;
+SELECT payload, minutes, failed > 0 AS counted FROM waiting;
 DELETE FROM evsched.event;
 
 -- the event's own retry_delay: doubled for each further retry, at most an hour
