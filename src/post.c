@@ -29,7 +29,7 @@
 #include "table.h"
 
 /* How many rows of post_many are put into the table at a time. */
-#define BATCH_ROWS		1000
+#define PAGE_ROWS		1000
 
 typedef enum OnConflict
 {
@@ -54,6 +54,17 @@ typedef struct Post
 	int32		owner;
 } Post;
 
+/* Events to be that differ in payload, time and key. */
+typedef struct Batch
+{
+	int			n;
+	Datum	   *payloads;
+	TimestampTz *due_at;
+	Datum	   *keys;			/* NULL: no event has one */
+	bool	   *key_nulls;
+	int64	   *ids;			/* given to them */
+} Batch;
+
 /* The event that holds a key. */
 typedef struct Holder
 {
@@ -71,8 +82,9 @@ static int64 insert_with_key(EvschedTable *table, const Post *post);
 static Holder lock_holder(EvschedTable *table, const Post *post);
 static bool try_insert(const Post *post, int64 id);
 static void replace_holder(const Post *post, int64 id);
-static void insert_batch(EvschedTable *table, Post *post, Datum *payloads,
-						 TimestampTz *due_at, int n, int64 *ids);
+static void read_batch(FunctionCallInfo fcinfo, Batch *batch);
+static void insert_keyed(EvschedTable *table, Post *post, Batch *batch);
+static void insert_pages(EvschedTable *table, Post *post, Batch *batch);
 
 PG_FUNCTION_INFO_V1(evsched_sql_post);
 PG_FUNCTION_INFO_V1(evsched_sql_post_at);
@@ -103,64 +115,21 @@ evsched_sql_post_many(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	EvschedTable table;
 	Post		post = {0};
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz *due_at;
-	Datum	   *payloads,
-			   *delays,
-			   *keys = NULL;
-	bool	   *nulls,
-			   *key_nulls = NULL;
-	int			n,
-				num_delays = 0;
-	int64	   *ids;
+	Batch		batch;
 
-	n = evsched_arg_array((ArrayType *) (PG_ARGISNULL(0) ? NULL : PG_GETARG_ARRAYTYPE_P(0)),
-						  "payloads", JSONBOID, &payloads, &nulls);
-	evsched_arg_no_null(nulls, n, "payloads");
-	if (!PG_ARGISNULL(1))
-		num_delays = evsched_arg_array(PG_GETARG_ARRAYTYPE_P(1), "delays", INTERVALOID,
-									   &delays, &nulls);
-	if (num_delays > 1 ? num_delays != n : (num_delays == 0 && !PG_ARGISNULL(1) && n > 0))
-		evsched_arg_refuse("payloads and delays have unequal lengths",
-						   "Give one delay for all, or one for each payload.");
-	if (!PG_ARGISNULL(3) &&
-		evsched_arg_array(PG_GETARG_ARRAYTYPE_P(3), "keys", TEXTOID, &keys, &key_nulls) != n)
-		evsched_arg_refuse("payloads and keys have unequal lengths",
-						   "Give one key for each payload; a key may be NULL.");
+	read_batch(fcinfo, &batch);
 	read_options(fcinfo, 2, &post);
-
-	due_at = palloc(sizeof(TimestampTz) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		int			d = num_delays == 1 ? 0 : i;
-
-		due_at[i] = now;
-		if (num_delays > 0 && !nulls[d])
-			due_at[i] = evsched_arg_due_after(DatumGetIntervalP(delays[d]), now);
-		if (keys != NULL && !key_nulls[i])
-			evsched_arg_key(DatumGetTextPP(keys[i]));
-	}
-
 	open_for_post(&table, &post, "evsched.post_many()");
-	ids = palloc(sizeof(int64) * Max(n, 1));
-	if (keys == NULL)
-		insert_batch(&table, &post, payloads, due_at, n, ids);
+	if (batch.keys == NULL)
+		insert_pages(&table, &post, &batch);
 	else
-	{
-		for (int i = 0; i < n; i++)
-		{
-			post.key = key_nulls[i] ? NULL : DatumGetTextPP(keys[i]);
-			post.payload = payloads[i];
-			post.due_at = due_at[i];
-			ids[i] = insert_event(&table, &post);
-		}
-	}
+		insert_keyed(&table, &post, &batch);
 	evsched_table_close(&table);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < batch.n; i++)
 	{
-		Datum		value = Int64GetDatum(ids[i]);
+		Datum		value = Int64GetDatum(batch.ids[i]);
 		bool		isnull = false;
 
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
@@ -188,6 +157,47 @@ post_one(FunctionCallInfo fcinfo, TimestampTz due_at)
 	id = insert_event(&table, &post);
 	evsched_table_close(&table);
 	PG_RETURN_INT64(id);
+}
+
+/* The arrays of post_many: payloads, delays and keys. */
+static void
+read_batch(FunctionCallInfo fcinfo, Batch *batch)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Datum	   *delays = NULL;
+	bool	   *nulls;
+	int			num_delays = 0;
+
+	memset(batch, 0, sizeof(*batch));
+	batch->n = evsched_arg_array((ArrayType *) (PG_ARGISNULL(0) ? NULL : PG_GETARG_ARRAYTYPE_P(0)),
+								 "payloads", JSONBOID, &batch->payloads, &nulls);
+	evsched_arg_no_null(nulls, batch->n, "payloads");
+	if (!PG_ARGISNULL(1))
+	{
+		num_delays = evsched_arg_array(PG_GETARG_ARRAYTYPE_P(1), "delays", INTERVALOID,
+									   &delays, &nulls);
+		if (num_delays != 1 && num_delays != batch->n)
+			evsched_arg_refuse("payloads and delays have unequal lengths",
+							   "Give one delay for all, or one for each payload.");
+	}
+	if (!PG_ARGISNULL(3) &&
+		evsched_arg_array(PG_GETARG_ARRAYTYPE_P(3), "keys", TEXTOID,
+						  &batch->keys, &batch->key_nulls) != batch->n)
+		evsched_arg_refuse("payloads and keys have unequal lengths",
+						   "Give one key for each payload; a key may be NULL.");
+
+	batch->due_at = palloc(sizeof(TimestampTz) * Max(batch->n, 1));
+	batch->ids = palloc(sizeof(int64) * Max(batch->n, 1));
+	for (int i = 0; i < batch->n; i++)
+	{
+		int			d = num_delays == 1 ? 0 : i;
+
+		batch->due_at[i] = now;
+		if (num_delays > 0 && !nulls[d])
+			batch->due_at[i] = evsched_arg_due_after(DatumGetIntervalP(delays[d]), now);
+		if (batch->keys != NULL && !batch->key_nulls[i])
+			evsched_arg_key(DatumGetTextPP(batch->keys[i]));
+	}
 }
 
 /* queue, (key or keys), max_retries, on_conflict and retry_delay, from number `queue` on */
@@ -371,40 +381,52 @@ replace_holder(const Post *post, int64 id)
 	evsched_statement_run(EVSCHED_STMT_KEY_REPLACE, values, nulls);
 }
 
-/* Many events without keys: whole pages at a time. */
+/* Events with keys: one after the other. */
 static void
-insert_batch(EvschedTable *table, Post *post, Datum *payloads, TimestampTz *due_at,
-			 int n, int64 *ids)
+insert_keyed(EvschedTable *table, Post *post, Batch *batch)
 {
-	TupleTableSlot **rows = palloc(sizeof(TupleTableSlot *) * Min(Max(n, 1), BATCH_ROWS));
-	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "evsched post_many",
-												ALLOCSET_DEFAULT_SIZES);
+	for (int i = 0; i < batch->n; i++)
+	{
+		post->key = batch->key_nulls[i] ? NULL : DatumGetTextPP(batch->keys[i]);
+		post->payload = batch->payloads[i];
+		post->due_at = batch->due_at[i];
+		batch->ids[i] = insert_event(table, post);
+	}
+}
+
+/* Events without keys: whole pages at a time. */
+static void
+insert_pages(EvschedTable *table, Post *post, Batch *batch)
+{
+	TupleTableSlot **rows = palloc(sizeof(TupleTableSlot *) * Min(Max(batch->n, 1), PAGE_ROWS));
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "evsched post_many",
+												  ALLOCSET_DEFAULT_SIZES);
 	EvschedPlace first = EVSCHED_PLACE_LAST;
 
-	for (int done = 0; done < n; done += BATCH_ROWS)
+	for (int done = 0; done < batch->n; done += PAGE_ROWS)
 	{
-		int			size = Min(n - done, BATCH_ROWS);
-		MemoryContext old_context = MemoryContextSwitchTo(batch);
+		int			size = Min(batch->n - done, PAGE_ROWS);
+		MemoryContext old_context = MemoryContextSwitchTo(context);
 
 		for (int i = 0; i < size; i++)
 		{
 			int			k = done + i;
 
-			post->payload = payloads[k];
-			post->due_at = due_at[k];
-			ids[k] = evsched_table_next_id(table);
-			first = evsched_place_min(first, (EvschedPlace) {due_at[k], ids[k]});
+			post->payload = batch->payloads[k];
+			post->due_at = batch->due_at[k];
+			batch->ids[k] = evsched_table_next_id(table);
+			first = evsched_place_min(first, (EvschedPlace) {post->due_at, batch->ids[k]});
 			rows[i] = MakeSingleTupleTableSlot(RelationGetDescr(table->relation), &TTSOpsVirtual);
-			make_row(post, ids[k], rows[i]->tts_values, rows[i]->tts_isnull);
+			make_row(post, batch->ids[k], rows[i]->tts_values, rows[i]->tts_isnull);
 			ExecStoreVirtualTuple(rows[i]);
 		}
 		evsched_table_insert_many(table, rows, size);
 		for (int i = 0; i < size; i++)
 			ExecDropSingleTupleTableSlot(rows[i]);
 		MemoryContextSwitchTo(old_context);
-		MemoryContextReset(batch);
+		MemoryContextReset(context);
 	}
-	MemoryContextDelete(batch);
-	if (n > 0)
+	MemoryContextDelete(context);
+	if (batch->n > 0)
 		evsched_effect_due(table->store, post->queue, first);
 }
