@@ -19,6 +19,7 @@
 #include "access/xact.h"
 #include "utils/memutils.h"
 
+#include "mark.h"
 #include "shared.h"
 
 /* How many of the latest notes are compared before a new one is kept. */
@@ -152,7 +153,7 @@ end_transaction(XactEvent event, void *arg)
 					apply_note(&notes[i]);
 			}
 			if (anywhere.database != InvalidOid)
-				evsched_queue_note_all(anywhere);
+				evsched_mark_note_all(anywhere);
 			evsched_listener_mark_read();
 			forget_all();
 			break;
@@ -166,7 +167,7 @@ end_transaction(XactEvent event, void *arg)
 			}
 			/* ROLLBACK PREPARED that failed half way may have freed rows */
 			if (anywhere.database != InvalidOid)
-				evsched_queue_note_all(anywhere);
+				evsched_mark_note_all(anywhere);
 			forget_all();
 			break;
 
@@ -351,7 +352,7 @@ abort_deed(const Deed *deed)
 static void
 apply_note(const Note *note)
 {
-	evsched_queue_note(note->ref, note->store, note->queue, note->place);
+	evsched_mark_note(note->ref, note->store, note->queue, note->place);
 }
 
 static void

@@ -22,6 +22,7 @@
 #include "database.h"
 #include "guc.h"
 #include "listener.h"
+#include "mark.h"
 #include "queue.h"
 #include "shared.h"
 
@@ -297,7 +298,7 @@ evsched_lease_give_back(EvschedLease *lease)
 
 	/* First the lease, then the mark: a scan that saw the lease is told. */
 	evsched_lease_end(lease);
-	evsched_queue_note_slot(queue, place);
+	evsched_mark_note_slot(queue, place);
 }
 
 /* A row locked while its lease ran out is free: the scheduler looks again. */

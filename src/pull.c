@@ -26,6 +26,7 @@
 #include "effect.h"
 #include "guc.h"
 #include "lease.h"
+#include "mark.h"
 #include "queue.h"
 #include "shared.h"
 #include "table.h"
@@ -145,8 +146,8 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 		if (pull->leases)
 			begin_receiving(pull->slot);
 		else
-			pull->deleting = evsched_queue_begin_deleting(pull->slot);
-		evsched_queue_begin_scan(pull->slot, &mark);
+			pull->deleting = evsched_mark_begin_deleting(pull->slot);
+		evsched_mark_begin_scan(pull->slot, &mark);
 	}
 
 	PG_TRY();
@@ -158,9 +159,9 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 	PG_FINALLY();
 	{
 		if (pull->slot != EVSCHED_NO_SLOT && pull->leases)
-			evsched_queue_end_receiving(pull->slot);
+			evsched_mark_end_receiving(pull->slot);
 		else if (pull->slot != EVSCHED_NO_SLOT && pull->deleting)
-			evsched_queue_end_deleting(pull->slot);
+			evsched_mark_end_deleting(pull->slot);
 	}
 	PG_END_TRY();
 
@@ -168,7 +169,7 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 	{
 		/* An old snapshot has not seen what was committed since. */
 		if (!IsolationUsesXactSnapshot())
-			evsched_queue_raise(pull->slot, &mark, pull->stop);
+			evsched_mark_raise(pull->slot, &mark, pull->stop);
 		answer_told(pull);
 	}
 	return (Datum) 0;
@@ -279,7 +280,7 @@ lease_row(Pull *pull)
 static void
 begin_receiving(int slot)
 {
-	while (!evsched_queue_begin_receiving(slot))
+	while (!evsched_mark_begin_receiving(slot))
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 RECEIVING_PAUSE_MS, PG_WAIT_EXTENSION);

@@ -1,20 +1,12 @@
 /*
  * queue.c
- *		The queues in shared memory: where their first event stands, and
- *		when the scheduler wants to be woken for them.
+ *		The queues in shared memory: who has which slot, and which of them
+ *		have something to do.
  *
  * Every process calls it.  Which slot is whose is guarded by the directory
- * lock, the marks by the spinlock of the queue, the list of queues with
- * something to do by that of the database.  note, touch and their like run in
- * commit callbacks: no memory is allocated and nothing is raised there.
- *
- * The mark `low` says that nothing available stands before it: rows there are
- * dead, delivered, or deleted by an open transaction of a process that lowers
- * the mark again should it abort.  Who makes a row available lowers it; a scan
- * may raise it, but not past what was noted since the scan began: what was
- * committed after its snapshot it cannot have seen.  For that, a scan opens an
- * epoch before it takes its snapshot, and each epoch remembers the first place
- * noted in it.
+ * lock, the list of queues with something to do by the spinlock of their
+ * database; what the marks in a slot mean says mark.c.  resolve and touch may be
+ * called in commit callbacks: nothing is allocated or raised there.
  */
 #include "postgres.h"
 
@@ -66,8 +58,7 @@ static int	free_slot(int database);
 static void vacate_slot(int slot);
 static void occupy_slot(int slot, EvschedStore store, const char *name, int database);
 static int *bucket_of(EvschedStore store, const char *name);
-static bool ref_is_current(EvschedQueueRef ref, EvschedStore store, const char *name);
-static EvschedPlace noted_since(const EvschedQueue *queue, uint32 epoch);
+static bool ref_is_current(EvschedQueueRef ref);
 
 /* One slot for each queue, and one for each database that the rest share. */
 int
@@ -142,7 +133,7 @@ evsched_queue_find(EvschedStore store, const char *name)
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(cache, &key, HASH_FIND, NULL);
-	if (entry != NULL && ref_is_current(entry->ref, store, name))
+	if (entry != NULL && ref_is_current(entry->ref))
 		return entry->ref;
 
 	/* Thousands of names a session: start again rather than grow for ever. */
@@ -161,221 +152,37 @@ evsched_queue_find(EvschedStore store, const char *name)
 }
 
 /*
- * Something at this place is available from now on: lowers the mark, and wakes
- * the scheduler when that is before what it waits for.
+ * The slot of a queue by a reference that may be stale: its own, else the one that
+ * the rest of its database share; EVSCHED_NO_SLOT when nobody cares about it.
  */
-void
-evsched_queue_note(EvschedQueueRef ref, EvschedStore store, const char *name,
-				   EvschedPlace place)
+int
+evsched_queue_resolve(EvschedQueueRef ref, EvschedStore store, const char *name)
 {
-	if (!ref_is_current(ref, store, name))
-	{
-		int			slot;
+	int			slot;
+	int			database;
 
-		LWLockAcquire(evsched_directory_lock, LW_SHARED);
-		slot = find_slot(store, name);
-		LWLockRelease(evsched_directory_lock);
-		if (slot == EVSCHED_NO_SLOT)
-		{
-			int			database = evsched_database_find(store.database, false);
-
-			if (database == EVSCHED_NO_SLOT)
-				return;
-			slot = evsched_max_queues + database;
-		}
-		ref.slot = slot;
-	}
-	evsched_queue_note_slot(ref.slot, place);
-}
-
-/* The same for a slot that something keeps from being given away. */
-void
-evsched_queue_note_slot(int slot, EvschedPlace place)
-{
-	EvschedQueue *queue = &slots[slot];
-	EvschedPlace *fresh;
-	bool		wake;
-
-	SpinLockAcquire(&queue->mutex);
-	fresh = &queue->fresh[queue->epoch % EVSCHED_QUEUE_EPOCHS];
-	*fresh = evsched_place_min(*fresh, place);
-	queue->low = evsched_place_min(queue->low, place);
-	wake = evsched_place_before(place, queue->wake);
-	if (wake)
-		queue->wake = EVSCHED_PLACE_FIRST;	/* the next one need not */
-	SpinLockRelease(&queue->mutex);
-	if (wake)
-		evsched_queue_touch(slot);
-}
-
-/* Every queue of the store may have got anything. */
-void
-evsched_queue_note_all(EvschedStore store)
-{
-	int			database = evsched_database_find(store.database, false);
-	int			num_used;
-
-	if (database == EVSCHED_NO_SLOT)
-		return;
+	if (ref_is_current(ref))
+		return ref.slot;
 	LWLockAcquire(evsched_directory_lock, LW_SHARED);
-	num_used = queues->num_used;
-	for (int i = 0; i < num_used; i++)
+	slot = find_slot(store, name);
+	LWLockRelease(evsched_directory_lock);
+	if (slot != EVSCHED_NO_SLOT)
+		return slot;
+	database = evsched_database_find(store.database, false);
+	return database == EVSCHED_NO_SLOT ? EVSCHED_NO_SLOT : evsched_max_queues + database;
+}
+
+/* Calls a function for every slot of a store. */
+void
+evsched_queue_for_each(EvschedStore store, void (*visit) (int slot))
+{
+	LWLockAcquire(evsched_directory_lock, LW_SHARED);
+	for (int i = 0; i < evsched_queue_slots(); i++)
 	{
 		if (evsched_store_equal(slots[i].store, store))
-			evsched_queue_note_slot(i, EVSCHED_PLACE_FIRST);
+			visit(i);
 	}
 	LWLockRelease(evsched_directory_lock);
-	evsched_queue_note_slot(evsched_max_queues + database, EVSCHED_PLACE_FIRST);
-}
-
-/* Opens a scan; to be called before the scan's snapshot is taken. */
-void
-evsched_queue_begin_scan(int slot, EvschedScanMark *mark)
-{
-	EvschedQueue *queue = &slots[slot];
-	EvschedPlace *fresh;
-
-	SpinLockAcquire(&queue->mutex);
-	fresh = &queue->fresh[queue->epoch % EVSCHED_QUEUE_EPOCHS];
-	if (evsched_place_before(*fresh, EVSCHED_PLACE_LAST))
-	{
-		queue->epoch++;
-		queue->fresh[queue->epoch % EVSCHED_QUEUE_EPOCHS] = EVSCHED_PLACE_LAST;
-	}
-	mark->epoch = queue->epoch;
-	mark->low = queue->low;
-	SpinLockRelease(&queue->mutex);
-
-	/* Nobody knows the first place of all the queues that share a slot. */
-	if (evsched_queue_is_shared(queue))
-		mark->low = EVSCHED_PLACE_FIRST;
-}
-
-/*
- * A scan has seen that nothing available stands before this place: raises the
- * mark, but never past what was noted since the scan began.
- */
-void
-evsched_queue_raise(int slot, const EvschedScanMark *mark, EvschedPlace low)
-{
-	EvschedQueue *queue = &slots[slot];
-
-	SpinLockAcquire(&queue->mutex);
-	low = evsched_place_min(low, noted_since(queue, mark->epoch));
-	if (evsched_place_before(queue->low, low))
-		queue->low = low;
-	SpinLockRelease(&queue->mutex);
-}
-
-/*
- * Opens a scan of the scheduler, which need not be woken during its turn.
- * Serving, it will grant leases: false when it must first wait for calls of take
- * that do not look for them; the last of these will touch the queue.
- */
-bool
-evsched_queue_begin_turn(int slot, bool serving, EvschedScanMark *mark)
-{
-	EvschedQueue *queue = &slots[slot];
-
-	SpinLockAcquire(&queue->mutex);
-	queue->wake = EVSCHED_PLACE_FIRST;
-	if (serving && queue->deleters > 0)
-		queue->awaited = true;
-	else
-		queue->in_turn = serving;
-	serving = serving && !queue->in_turn;
-	SpinLockRelease(&queue->mutex);
-	evsched_queue_begin_scan(slot, mark);
-	return !serving;
-}
-
-/*
- * Ends a scan of the scheduler, which will wait for what comes before `wake`.
- * False when such a thing has come already: then look again.
- */
-bool
-evsched_queue_end_turn(int slot, const EvschedScanMark *mark,
-					   EvschedPlace low, EvschedPlace wake)
-{
-	EvschedQueue *queue = &slots[slot];
-	EvschedPlace noted;
-	bool		rest;
-
-	SpinLockAcquire(&queue->mutex);
-	queue->in_turn = false;
-	noted = noted_since(queue, mark->epoch);
-	low = evsched_place_min(low, noted);
-	if (evsched_place_before(queue->low, low))
-		queue->low = low;
-	rest = !evsched_place_before(noted, wake);
-	if (rest)
-		queue->wake = wake;
-	SpinLockRelease(&queue->mutex);
-	return rest;
-}
-
-/*
- * May take() delete rows of this queue without locking them first?  Only while
- * nobody has or grants leases in it, for a lease may come between a look at
- * the leases and the deletion.  True: end_deleting must follow.
- */
-bool
-evsched_queue_begin_deleting(int slot)
-{
-	EvschedQueue *queue = &slots[slot];
-	bool		may;
-
-	SpinLockAcquire(&queue->mutex);
-	may = !queue->in_turn && queue->receivers == 0 && !queue->awaited &&
-		queue->num_leases == 0 && !evsched_queue_is_shared(queue);
-	if (may)
-		queue->deleters++;
-	SpinLockRelease(&queue->mutex);
-	return may;
-}
-
-void
-evsched_queue_end_deleting(int slot)
-{
-	EvschedQueue *queue = &slots[slot];
-	bool		awaited;
-
-	SpinLockAcquire(&queue->mutex);
-	queue->deleters--;
-	awaited = queue->deleters == 0 && queue->awaited;
-	if (awaited)
-		queue->awaited = false;
-	SpinLockRelease(&queue->mutex);
-	if (awaited)
-		evsched_queue_touch(slot);
-}
-
-/*
- * receive() is about to grant leases in this queue.  False while calls of take
- * are under way that do not look for them: come back in a moment.
- */
-bool
-evsched_queue_begin_receiving(int slot)
-{
-	EvschedQueue *queue = &slots[slot];
-	bool		may;
-
-	SpinLockAcquire(&queue->mutex);
-	may = queue->deleters == 0;
-	if (may)
-		queue->receivers++;
-	else
-		queue->awaited = true;
-	SpinLockRelease(&queue->mutex);
-	return may;
-}
-
-void
-evsched_queue_end_receiving(int slot)
-{
-	SpinLockAcquire(&slots[slot].mutex);
-	slots[slot].receivers--;
-	SpinLockRelease(&slots[slot].mutex);
 }
 
 /* Puts a queue on the list of its scheduler and wakes it. */
@@ -415,26 +222,6 @@ evsched_queue_next_dirty(int database)
 	}
 	SpinLockRelease(&db->mutex);
 	return slot;
-}
-
-/*
- * The scheduler of a store starts: every queue gets a turn, and no turn of its
- * predecessor is under way.
- */
-void
-evsched_queue_start_all(EvschedStore store)
-{
-	LWLockAcquire(evsched_directory_lock, LW_SHARED);
-	for (int i = 0; i < evsched_queue_slots(); i++)
-	{
-		if (!evsched_store_equal(slots[i].store, store))
-			continue;
-		SpinLockAcquire(&slots[i].mutex);
-		slots[i].in_turn = false;
-		SpinLockRelease(&slots[i].mutex);
-		evsched_queue_touch(i);
-	}
-	LWLockRelease(evsched_directory_lock);
 }
 
 /* Frees the queues of a database's stores, all but one. */
@@ -609,22 +396,10 @@ bucket_of(EvschedStore store, const char *name)
 
 /* Is it the queue's own slot, and still so? */
 static bool
-ref_is_current(EvschedQueueRef ref, EvschedStore store, const char *name)
+ref_is_current(EvschedQueueRef ref)
 {
 	return ref.slot != EVSCHED_NO_SLOT &&
 		ref.slot < evsched_max_queues &&
 		slots[ref.slot].generation == ref.generation;
 }
 
-/* Under the mutex: the first place noted since an epoch began. */
-static EvschedPlace
-noted_since(const EvschedQueue *queue, uint32 epoch)
-{
-	EvschedPlace first = EVSCHED_PLACE_LAST;
-
-	if (queue->epoch - epoch >= EVSCHED_QUEUE_EPOCHS)
-		return EVSCHED_PLACE_FIRST;
-	for (uint32 e = epoch; e != queue->epoch + 1; e++)
-		first = evsched_place_min(first, queue->fresh[e % EVSCHED_QUEUE_EPOCHS]);
-	return first;
-}

@@ -1,7 +1,6 @@
 /*
  * queue.h
- *		The queues in shared memory: where their first event stands, and
- *		when the scheduler wants to be woken for them.
+ *		The queues in shared memory.
  */
 #ifndef EVSCHED_QUEUE_H
 #define EVSCHED_QUEUE_H
@@ -52,38 +51,19 @@ typedef struct EvschedQueueRef
 	uint32		generation;
 } EvschedQueueRef;
 
-/* One scan of a queue's due events, from its mark on. */
-typedef struct EvschedScanMark
-{
-	uint32		epoch;
-	EvschedPlace low;
-} EvschedScanMark;
-
 extern Size evsched_queue_size(void);
 extern void evsched_queue_attach(void *area, bool found);
 extern int	evsched_queue_slots(void);
 
 extern EvschedQueueRef evsched_queue_find(EvschedStore store, const char *name);
+extern int	evsched_queue_resolve(EvschedQueueRef ref, EvschedStore store, const char *name);
 extern EvschedQueue *evsched_queue_get(int slot);
 extern bool evsched_queue_is_shared(const EvschedQueue *queue);
-
-extern void evsched_queue_note(EvschedQueueRef ref, EvschedStore store,
-							   const char *name, EvschedPlace place);
-extern void evsched_queue_note_slot(int slot, EvschedPlace place);
-extern void evsched_queue_note_all(EvschedStore store);
-extern void evsched_queue_begin_scan(int slot, EvschedScanMark *mark);
-extern void evsched_queue_raise(int slot, const EvschedScanMark *mark, EvschedPlace low);
-extern bool evsched_queue_begin_turn(int slot, bool serving, EvschedScanMark *mark);
-extern bool evsched_queue_end_turn(int slot, const EvschedScanMark *mark,
-								   EvschedPlace low, EvschedPlace wake);
-extern bool evsched_queue_begin_deleting(int slot);
-extern void evsched_queue_end_deleting(int slot);
-extern bool evsched_queue_begin_receiving(int slot);
-extern void evsched_queue_end_receiving(int slot);
-extern void evsched_queue_touch(int slot);
-extern int	evsched_queue_next_dirty(int database);
+extern void evsched_queue_for_each(EvschedStore store, void (*visit) (int slot));
 extern void evsched_queue_forget(Oid database, Oid keep_table);
 extern void evsched_queue_release(int database);
-extern void evsched_queue_start_all(EvschedStore store);
+
+extern void evsched_queue_touch(int slot);
+extern int	evsched_queue_next_dirty(int database);
 
 #endif							/* EVSCHED_QUEUE_H */

@@ -31,6 +31,7 @@
 #include "guc.h"
 #include "lease.h"
 #include "listener.h"
+#include "mark.h"
 #include "process.h"
 #include "queue.h"
 #include "reader.h"
@@ -118,7 +119,7 @@ evsched_scheduler_main(Datum oid)
 	evsched_database_set_scheduler(database, store.table);
 	/* With its first queue a store gets the slot that the rest share. */
 	(void) evsched_queue_find(store, "default");
-	evsched_queue_start_all(store);
+	evsched_mark_start_all(store);
 	check_readers_at = 0;
 	run_loop();
 }

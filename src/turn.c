@@ -22,6 +22,7 @@
 #include "guc.h"
 #include "lease.h"
 #include "listener.h"
+#include "mark.h"
 #include "notice.h"
 #include "process.h"
 #include "queue.h"
@@ -124,7 +125,7 @@ evsched_turn_run(EvschedStore store, int slot)
 
 	evsched_process_begin();
 	n = collect_turns(store, slot, &turns, &serving);
-	may_serve = evsched_queue_begin_turn(slot, serving, &mark);
+	may_serve = evsched_mark_begin_turn(slot, serving, &mark);
 	if (n == 0 || !may_serve)
 	{
 		/* A join, or the end of a take, will touch the queue. */
@@ -148,7 +149,7 @@ evsched_turn_run(EvschedStore store, int slot)
 
 	for (int i = 0; i < n; i++)
 		next.sent |= mark_sent(&turns[i]);
-	if (!evsched_queue_end_turn(slot, &mark, low, wake))
+	if (!evsched_mark_end_turn(slot, &mark, low, wake))
 		next.again = true;
 	return next;
 }

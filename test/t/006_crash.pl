@@ -1,0 +1,220 @@
+# The scheduler, the launcher and the server die: what is committed and not confirmed is
+# delivered, what is confirmed is not delivered again.
+use strict;
+use warnings;
+
+use Evsched qw(start_server session listener on_time near nothing_early
+  scheduler_pid new_scheduler wait_asleep wait_until);
+use File::Basename qw(dirname);
+use IPC::Open2;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $server = start_server('crash', conf => "synchronous_commit = on\n");
+
+# The pid of the launcher, 0 while there is none.
+sub launcher_pid
+{
+	return $server->safe_psql('postgres',
+		q(SELECT coalesce(max(pid), 0) FROM pg_stat_activity
+		  WHERE backend_type = 'evsched launcher'));
+}
+
+sub schedulers
+{
+	return $server->safe_psql('postgres',
+		q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'evsched scheduler'));
+}
+
+# A new scheduler finds leases, counts and listeners as they were.
+my $poster = session($server, 'poster');
+my ($a, $b) = map { listener($server, $_, max_events => 2, conf_timeout => '1 s') } qw(a b);
+$b->sql('SELECT evsched.set_max_events(1)');
+$poster->sql(q(SELECT evsched.post('1', max_retries => 3)));
+my $first = $a->event;
+my $retry = $b->event;
+is($retry->{num_retries}, 1, 'an event is delivered a second time');
+$poster->sql(q(SELECT evsched.post('2', queue => 'pull', max_retries => 3)));
+$poster->sql(q(SELECT id FROM evsched.receive('pull', 1, '1.5 s')));
+my $received = time;
+
+my $old = scheduler_pid($server);
+$poster->sql("SELECT pg_terminate_backend($old)");
+new_scheduler($server, $old);
+is_deeply([ $poster->rows('SELECT node, unconfirmed FROM evsched.listeners ORDER BY node') ],
+	[ [ 'a', 0 ], [ 'b', 1 ] ], 'a new scheduler: listeners and leases stay');
+my $third = $a->event;
+is($third->{num_retries}, 2, 'counts stay');
+near($third->{at}, $retry->{at} + 1, 'and deadlines');
+is($a->confirm($third), 't', 'confirmed');
+my $puller = listener($server, 'puller', queue => 'pull');
+my $pulled = $puller->event;
+near($pulled->{at}, $received + 1.5, 'also those of receive');
+is($pulled->{num_retries}, 1, 'which are counted');
+$puller->quit;
+
+# What falls due while there is none comes as soon as there is one.
+$old = scheduler_pid($server);
+$poster->sql(q(SELECT evsched.post('3', '20 ms', max_retries => 3)));
+$poster->sql("SELECT pg_terminate_backend($old)");
+new_scheduler($server, $old);
+my $event = (grep { defined } $a->event_within(0.5), $b->event_within(0.5))[0];
+is($event->{payload}, 3, 'what falls due in between is delivered');
+is($poster->sql("SELECT evsched.confirm($event->{id})"), 't', 'confirmed');
+
+# A launcher that dies is started again, and there is still one scheduler.
+my $launcher = launcher_pid();
+my $scheduler = scheduler_pid($server);
+$poster->sql("SELECT pg_terminate_backend($launcher)");
+wait_until(sub { launcher_pid() != 0 && launcher_pid() != $launcher }, 'a new launcher');
+wait_asleep(launcher_pid(), 0.1);
+is(schedulers(), 1, 'a new launcher: there is one scheduler');
+$poster->sql(q(SELECT evsched.post('4', '20 ms', max_retries => 3)));
+$event = (grep { defined } $a->event_within(0.5), $b->event_within(0.5))[0];
+is($event->{payload}, 4, 'which works');
+is($poster->sql("SELECT evsched.confirm($event->{id})"), 't', 'confirmed');
+$scheduler = scheduler_pid($server);
+$poster->sql("SELECT pg_terminate_backend($scheduler)");
+new_scheduler($server, $scheduler);
+wait_asleep(launcher_pid(), 0.1);
+is(schedulers(), 1, 'and is replaced when it dies, by one');
+$_->quit for $a, $b;
+
+# Load: four posters, four listeners, each with a ledger of its own.
+my %client;
+my %kind = (
+	p1 => 'post', p2 => 'post', p3 => 'post', p4 => 'post',
+	c1 => 'each', c2 => 'each', c3 => 'batch', c4 => 'batch');
+
+sub start_client
+{
+	my ($name) = @_;
+	my $client = {};
+
+	$client->{ledger} = "$PostgreSQL::Test::Utils::tmp_check/ledger_$name";
+	$client->{pid} = open2($client->{out}, $client->{in},
+		'/usr/bin/python3', dirname(__FILE__) . '/ledger_process.py',
+		$kind{$name}, $server->connstr('postgres') . ' user=' . getpwuid($<),
+		$name, $client->{ledger});
+	$client{$name} = $client;
+	return;
+}
+
+sub stop_client
+{
+	my ($name) = @_;
+
+	close($client{$name}{in});
+	waitpid($client{$name}{pid}, 0);
+	return $?;
+}
+
+# The lines of the ledgers: [word, number, time].
+sub lines
+{
+	my @names = @_;
+
+	return map { [split] } map { split /\n/, slurp_file($client{$_}{ledger}) } @names;
+}
+
+sub listeners { return grep { $kind{$_} ne 'post' } sort keys %kind; }
+sub posters { return grep { $kind{$_} eq 'post' } sort keys %kind; }
+
+# Waits until so many more events are confirmed, by each of the listeners.
+sub let_work
+{
+	my ($n) = @_;
+
+	for my $name (listeners())
+	{
+		my $count = sub {
+			return -e $client{$name}{ledger}
+			  ? scalar(grep { $_->[0] eq 'confirmed' } lines($name)) : 0;
+		};
+		my $before = $count->();
+		wait_until(sub { $count->() >= $before + $n }, "$name to confirm");
+	}
+	return;
+}
+
+start_client($_) for sort keys %kind;
+let_work(100);
+for (1 .. 3)
+{
+	$old = scheduler_pid($server);
+	$server->safe_psql('postgres', "SELECT pg_terminate_backend($old)");
+	new_scheduler($server, $old);
+	let_work(100);
+}
+pass('the scheduler is terminated: it goes on');
+
+for (1 .. 2)
+{
+	$old = scheduler_pid($server);
+	kill('KILL', $old);
+	wait_until(
+		sub {
+			my $pid = $server->psql('postgres', 'SELECT 1', on_error_die => 0) == 0
+			  && scheduler_pid($server);
+			return $pid && $pid != $old;
+		},
+		'the server to recover');
+	let_work(100);
+}
+pass('the scheduler is killed: the server recovers, and it goes on');
+
+for (1 .. 2)
+{
+	my ($postmaster) = split /\n/, slurp_file($server->data_dir . '/postmaster.pid');
+	my @processes = ($postmaster, split ' ', `ps -o pid= --ppid $postmaster`);
+
+	$server->kill9;
+	wait_until(
+		sub {
+			!grep { -e "/proc/$_" } @processes;
+		},
+		'the processes of the server to end');
+	$server->start;
+	let_work(100);
+}
+pass('the server is killed: it goes on after a start');
+
+is_deeply([ map { stop_client($_) } posters() ], [ (0) x 4 ], 'the posters end');
+ok($server->poll_query_until('postgres', q(SELECT count(*) = 0 FROM evsched.event WHERE queue = 'ledger')),
+	'everything is confirmed in the end');
+is_deeply([ map { stop_client($_) } listeners() ], [ (0) x 4 ], 'the listeners end');
+
+# The books.
+my (%posted, %got, %confirmed_at, %confirmations);
+$posted{ $_->[1] } = $_->[0] for lines(posters());
+for my $line (lines(listeners()))
+{
+	my ($word, $number, $at) = @$line;
+
+	push @{ $got{$number} }, $at if $word eq 'got';
+	$confirmed_at{$number} = $at if $word eq 'confirmed';
+	$confirmations{$number}++ if $word eq 'confirmed';
+}
+my @posted = grep { $posted{$_} eq 'posted' } keys %posted;
+my @unknown = grep { $posted{$_} eq 'unknown' } keys %posted;
+my $again = 0;
+for my $number (keys %confirmed_at)
+{
+	$again += grep { $_ > $confirmed_at{$number} } @{ $got{$number} };
+}
+note(sprintf('%d posted, %d unknown, %d delivered, %d more than once, %d confirmed',
+		scalar @posted, scalar @unknown, scalar keys %got,
+		scalar(grep { @$_ > 1 } values %got), scalar keys %confirmed_at));
+cmp_ok(scalar @posted, '>', 1000, 'there was a load');
+is(scalar(grep { !$got{$_} } @posted), 0, 'every event that was committed was delivered');
+is(scalar(grep { ($posted{$_} // '') !~ /^(posted|unknown)$/ } keys %got), 0,
+	'no other was');
+is($again, 0, 'nothing was delivered again after its confirmation');
+is(scalar(grep { $_ > 1 } values %confirmations), 0, 'nothing was confirmed twice');
+is(scalar keys %got, @posted + grep({ $got{$_} } @unknown), 'the count adds up');
+is($server->safe_psql('postgres', 'SELECT count(*) FROM evsched.dead_event'), 0,
+	'deliveries that a crash cut off are not counted');
+
+nothing_early();
+done_testing();
