@@ -114,6 +114,7 @@ evsched_listener_reserve(EvschedStore store, const char *queue_name,
 	pg_atomic_write_u64(&listener->turns_read, 0);
 	listener->unread_since = 0;
 	listener->unread_bytes = 0;
+	listener->refused_since = 0;
 	evsched_socket_describe(&listener->socket);
 	strlcpy(listener->queue_name, queue_name, sizeof(listener->queue_name));
 	strlcpy(listener->channel, channel, sizeof(listener->channel));

@@ -56,6 +56,7 @@ typedef struct EvschedListener
 	pg_atomic_uint64 turns_read;	/* no lock: of these, read by its backend */
 	int64		unread_since;	/* µs, monotonic: first turn it has not read */
 	int64		unread_bytes;	/* sent without a lease since it was seen to read */
+	int64		refused_since;	/* µs, monotonic: passed over for it; 0: not */
 	EvschedSocket socket;		/* its connection */
 
 	int			prev_in_ring;

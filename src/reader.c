@@ -7,7 +7,8 @@
  * no confirmation, so what was sent is counted until the listener's backend has
  * handled it and the kernel says that its connection is empty.  A backend that
  * blocks in writing holds back vacuum in the whole cluster; after
- * evsched.write_timeout its session is ended.
+ * evsched.write_timeout its session is ended, and so is one that would block if
+ * it were sent what waits for it.
  */
 #include "postgres.h"
 
@@ -30,7 +31,6 @@
 /* The usage of the notification queue is asked for once in so many turns. */
 #define USAGE_INTERVAL		64
 
-static bool notify_queue_has_room(void);
 static bool has_read_all(EvschedListener *listener);
 static bool must_go(EvschedListener *listener, int64 clock);
 
@@ -53,9 +53,8 @@ evsched_reader_may_send(EvschedListenerRef ref, int64 bytes)
 	EvschedListener *listener = evsched_listener_get(ref.slot);
 	EvschedSocket socket;
 	int64		unread;
+	bool		read;
 
-	if (!notify_queue_has_room())
-		return false;
 	LWLockAcquire(evsched_lease_lock, LW_SHARED);
 	unread = listener->unread_bytes + bytes;
 	socket = listener->socket;
@@ -63,12 +62,14 @@ evsched_reader_may_send(EvschedListenerRef ref, int64 bytes)
 
 	if (unread == 0 || unread + EVSCHED_NOTIFY_BYTES <= evsched_max_unconfirmed_bytes)
 		return true;
-	if (bytes > 0 || !has_read_all(listener) || evsched_socket_unread(&socket) > 0)
-		return false;
+	read = bytes == 0 && has_read_all(listener) && evsched_socket_unread(&socket) <= 0;
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	listener->unread_bytes = 0;
+	if (read)
+		listener->unread_bytes = listener->refused_since = 0;
+	else if (listener->refused_since == 0)
+		listener->refused_since = evsched_lease_clock();
 	LWLockRelease(evsched_lease_lock);
-	return true;
+	return read;
 }
 
 /* A turn has been sent to it, with so many bytes that need no confirmation. */
@@ -103,7 +104,8 @@ evsched_reader_check(EvschedStore store, int64 clock)
 		EvschedListener *listener = evsched_listener_get(i);
 
 		if (listener->state != EVSCHED_LISTENER_JOINED ||
-			!evsched_store_equal(listener->store, store) || has_read_all(listener))
+			!evsched_store_equal(listener->store, store) ||
+			(has_read_all(listener) && listener->refused_since == 0))
 			continue;
 		if (must_go(listener, clock))
 		{
@@ -114,17 +116,20 @@ evsched_reader_check(EvschedStore store, int64 clock)
 							   evsched_write_timeout)));
 			kill(listener->pid, SIGTERM);
 			listener->unread_since = clock;
+			listener->refused_since = 0;
 		}
-		next = Min(next, Max(listener->unread_since + evsched_write_timeout * INT64CONST(1000),
-							 clock + evsched_write_timeout * INT64CONST(100)));
+		next = Min(next, clock + evsched_write_timeout * INT64CONST(100));
 	}
 	LWLockRelease(evsched_lease_lock);
 	return next;
 }
 
-/* The queue belongs to the whole cluster, and asking takes a lock of it. */
-static bool
-notify_queue_has_room(void)
+/*
+ * May events without confirmation be put into the notification queue?  It belongs
+ * to the whole cluster, and asking takes a lock of it.
+ */
+bool
+evsched_reader_queue_has_room(void)
 {
 	static int	turns = 0;
 	static bool room = true;
@@ -144,9 +149,13 @@ has_read_all(EvschedListener *listener)
 		pg_atomic_read_u64(&listener->turns_sent);
 }
 
+/* Has its backend been blocked for too long, or would be if we sent more? */
 static bool
 must_go(EvschedListener *listener, int64 clock)
 {
-	return clock - listener->unread_since >= evsched_write_timeout * INT64CONST(1000) &&
-		evsched_reader_is_blocked(listener);
+	int64		long_ago = clock - evsched_write_timeout * INT64CONST(1000);
+
+	if (!has_read_all(listener))
+		return listener->unread_since <= long_ago && evsched_reader_is_blocked(listener);
+	return listener->refused_since <= long_ago && evsched_socket_unread(&listener->socket) > 0;
 }

@@ -265,7 +265,7 @@ run_turn(Attention *attention)
 	else
 		attention->pause_ms = 0;
 	set_time(attention, next.at);
-	if (next.sent)
+	if (next.sent || next.blocked)
 		check_readers_at = Min(check_readers_at,
 							   evsched_lease_clock() + evsched_write_timeout * INT64CONST(1000));
 }

@@ -1,5 +1,8 @@
 -- What becomes of an event that is due: confirm, reject, extend.
 
+-- whatever another script has left
+DELETE FROM evsched.event;
+
 -- What a command comes to: ok, or its SQLSTATE and hint.
 CREATE FUNCTION pg_temp.outcome(command text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE hint text;

@@ -1,5 +1,8 @@
 -- Posting: post, post_at, post_many, plain INSERT and COPY.
 
+-- whatever another script has left
+DELETE FROM evsched.event;
+
 -- What a command comes to: ok, or its SQLSTATE and hint.
 CREATE FUNCTION pg_temp.outcome(command text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE hint text;

@@ -1,5 +1,8 @@
 -- Events that wait: cancel, change_delay, peek, upcoming.
 
+-- whatever another script has left
+DELETE FROM evsched.event;
+
 -- What a command comes to: ok, or its SQLSTATE and hint.
 CREATE FUNCTION pg_temp.outcome(command text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE hint text;

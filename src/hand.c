@@ -1,0 +1,289 @@
+/*
+ * hand.c
+ *		The listeners' shares in a turn: who may be handed something, and
+ *		handing a row to one of them.
+ *
+ * Called by the scheduler inside a turn's transaction; takes the lease lock
+ * itself.  A lease is granted while its row is locked, and given back if the
+ * transaction aborts.
+ */
+#include "postgres.h"
+
+#include "hand.h"
+
+#include "utils/timestamp.h"
+
+#include "effect.h"
+#include "guc.h"
+#include "lease.h"
+#include "notice.h"
+#include "queue.h"
+#include "reader.h"
+#include "shared.h"
+
+static void add_hand(EvschedHands *hands, int slot, int credit);
+static bool has_room(const EvschedHand *hand);
+static EvschedOffer lock_row(EvschedTable *table);
+static EvschedOffer hand_once(EvschedHand *hand, EvschedTable *table, int bytes);
+static EvschedOffer hand_leased(EvschedHands *hands, EvschedHand *hand,
+								EvschedTable *table, EvschedLeaseKind kind);
+static bool is_joined(const EvschedHand *hand);
+static bool log_if_full(void);
+
+/* Who may be handed something, in the order of the ring; and whom to tell. */
+void
+evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name)
+{
+	EvschedQueue *queue = evsched_queue_get(slot);
+	int			max = queue->num_listeners + 1;
+
+	memset(hands, 0, sizeof(*hands));
+	hands->slot = slot;
+	hands->clock = evsched_lease_clock();
+	hands->told = EVSCHED_NO_SLOT;
+	hands->hand = palloc0(sizeof(EvschedHand) * max);
+	initStringInfo(&hands->piece);
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	for (int l = queue->first_listener; l != EVSCHED_NO_SLOT && hands->n < max;
+		 l = evsched_listener_get(l)->next_in_ring)
+	{
+		EvschedListener *listener = evsched_listener_get(l);
+		int			credit = evsched_listener_credit(listener);
+
+		if (strcmp(listener->queue_name, queue_name) != 0)
+			continue;
+		if (credit > 0 && !evsched_reader_is_blocked(listener))
+			add_hand(hands, l, credit);
+		else if (listener->max_events == 0 && hands->told == EVSCHED_NO_SLOT &&
+				 queue->told == EVSCHED_NO_SLOT)
+		{
+			hands->told = l;
+			strlcpy(hands->told_channel, listener->channel, sizeof(hands->told_channel));
+		}
+	}
+	LWLockRelease(evsched_lease_lock);
+}
+
+/* The hand whose turn it is, if it may take such an event, else the next. */
+EvschedHand *
+evsched_hand_choose(EvschedHands *hands, bool once)
+{
+	for (; hands->current < hands->n; hands->current++)
+	{
+		EvschedHand *hand = &hands->hand[hands->current];
+
+		if (!hand->full && (once ? hand->once > 0 : has_room(hand)))
+			return hand;
+	}
+	return NULL;
+}
+
+/* Offers the row found last to a hand. */
+EvschedOffer
+evsched_hand_offer(EvschedHands *hands, EvschedHand *hand, EvschedTable *table, bool once)
+{
+	EvschedOffer offer;
+	bool		fits;
+
+	if (once && !evsched_reader_queue_has_room())
+		return EVSCHED_OFFER_BLOCKED;
+	if (once && !evsched_reader_may_send(hand->ref, hand->bytes_once))
+	{
+		hands->unread = true;
+		return EVSCHED_OFFER_REFUSED;
+	}
+	offer = lock_row(table);
+	if (offer != EVSCHED_OFFER_TAKEN)
+		return offer;
+
+	fits = evsched_notice_format(&hands->piece, table->row);
+	if (!fits)
+		evsched_notice_format_fetch(&hands->piece, evsched_event_id(table->row));
+	if (once && fits)
+		offer = hand_once(hand, table, hands->piece.len);
+	else
+		offer = hand_leased(hands, hand, table,
+							once ? EVSCHED_LEASE_FETCH : EVSCHED_LEASE_LISTENER);
+	if (offer != EVSCHED_OFFER_TAKEN)
+		return offer;
+
+	hand->handed++;
+	if (hand->pending.data == NULL)
+		initStringInfo(&hand->pending);
+	evsched_notice_add(&hand->pending, hand->channel, &hands->piece);
+	return EVSCHED_OFFER_TAKEN;
+}
+
+/* One listener that is not served hears that something is due. */
+void
+evsched_hand_tell(EvschedHands *hands)
+{
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	evsched_queue_get(hands->slot)->told = hands->told;
+	evsched_listener_to_end(hands->told);
+	LWLockRelease(evsched_lease_lock);
+	evsched_notice_tell(hands->told_channel);
+}
+
+/* What is left goes out, and who has had a turn goes to the ring's end. */
+void
+evsched_hand_send_all(EvschedHands *hands)
+{
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < hands->n; i++)
+	{
+		if (hands->hand[i].handed > 0 && evsched_listener_is_joined(hands->hand[i].ref))
+			evsched_listener_to_end(hands->hand[i].ref.slot);
+	}
+	LWLockRelease(evsched_lease_lock);
+
+	for (int i = 0; i < hands->n; i++)
+	{
+		if (hands->hand[i].handed > 0)
+			evsched_notice_send(&hands->hand[i].pending, hands->hand[i].channel);
+	}
+}
+
+/* After the commit: who was sent something has not read it yet.  Was anybody? */
+bool
+evsched_hand_mark_sent(EvschedHands *hands)
+{
+	bool		sent = false;
+
+	for (int i = 0; i < hands->n; i++)
+	{
+		EvschedHand *hand = &hands->hand[i];
+
+		if (hand->handed == 0)
+			continue;
+		evsched_reader_sent(hand->ref, hand->bytes_once, hands->clock);
+		sent = true;
+	}
+	return sent;
+}
+
+static void
+add_hand(EvschedHands *hands, int slot, int credit)
+{
+	EvschedListener *listener = evsched_listener_get(slot);
+	EvschedHand *hand = &hands->hand[hands->n++];
+
+	hand->ref = (EvschedListenerRef) {slot, listener->generation};
+	strlcpy(hand->channel, listener->channel, sizeof(hand->channel));
+	hand->pid = listener->pid;
+	hand->credit = credit;
+	hand->once = listener->max_events;
+	hand->bytes = evsched_max_unconfirmed_bytes - listener->unconfirmed_bytes;
+	hand->conf_timeout = listener->terms.conf_timeout;
+	hand->linger = listener->terms.linger;
+	hand->empty = listener->unconfirmed == 0;
+}
+
+/* May the hand get one more event that is to be confirmed? */
+static bool
+has_room(const EvschedHand *hand)
+{
+	return hand->credit > 0 &&
+		(hand->bytes >= EVSCHED_NOTIFY_BYTES || hand->empty);
+}
+
+/* Claims the row found last; taken when it is ours. */
+static EvschedOffer
+lock_row(EvschedTable *table)
+{
+	switch (evsched_table_try_lock(table, &table->row->tts_tid))
+	{
+		case EVSCHED_ATTEMPT_DONE:
+			break;
+		case EVSCHED_ATTEMPT_LOCKED:
+			return EVSCHED_OFFER_HELD;
+		case EVSCHED_ATTEMPT_CHANGING:
+		case EVSCHED_ATTEMPT_GONE:
+			return EVSCHED_OFFER_PASSED;
+	}
+	/* Whoever leased it before us has committed by now. */
+	if (evsched_lease_exists(table->store, evsched_event_id(table->row)))
+		return EVSCHED_OFFER_PASSED;
+	return EVSCHED_OFFER_TAKEN;
+}
+
+/* An event with max_retries 0 is gone when it is handed over. */
+static EvschedOffer
+hand_once(EvschedHand *hand, EvschedTable *table, int bytes)
+{
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
+
+	if (!is_joined(hand))
+		return EVSCHED_OFFER_REFUSED;
+	evsched_event_queue(table->row, queue);
+	evsched_effect_back(table->store, queue, evsched_event_place(table->row));
+	if (evsched_table_delete_locked(table) != EVSCHED_ATTEMPT_DONE)
+		return EVSCHED_OFFER_PASSED;
+	hand->once--;
+	hand->bytes_once += bytes;
+	return EVSCHED_OFFER_TAKEN;
+}
+
+/* Any other is leased to the listener, if that is still there. */
+static EvschedOffer
+hand_leased(EvschedHands *hands, EvschedHand *hand, EvschedTable *table,
+			EvschedLeaseKind kind)
+{
+	EvschedPlace place = evsched_event_place(table->row);
+	EvschedLease lease = {
+		.store = table->store,
+		.id = place.id,
+		.due_at = place.due_at,
+		.deadline = hands->clock + hand->conf_timeout,
+		.bytes = hands->piece.len,
+		.queue = hands->slot,
+		.listener = hand->ref.slot,
+		.pid = hand->pid,
+		.kind = kind
+	};
+	bool		granted;
+
+	if (!has_room(hand))
+		return EVSCHED_OFFER_REFUSED;
+	evsched_effect_granted(table->store, place.id);
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	granted = evsched_listener_is_joined(hand->ref) && evsched_lease_grant(&lease) != NULL;
+	LWLockRelease(evsched_lease_lock);
+	if (!granted)
+		return log_if_full() ? EVSCHED_OFFER_BLOCKED : EVSCHED_OFFER_REFUSED;
+	hand->credit--;
+	hand->bytes -= lease.bytes;
+	hand->empty = false;
+	return EVSCHED_OFFER_TAKEN;
+}
+
+static bool
+is_joined(const EvschedHand *hand)
+{
+	bool		joined;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	joined = evsched_listener_is_joined(hand->ref);
+	LWLockRelease(evsched_lease_lock);
+	return joined;
+}
+
+/* Is there no lease left?  Says so once in the life of the process. */
+static bool
+log_if_full(void)
+{
+	static bool logged = false;
+	bool		full;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	full = evsched_lease_table_full();
+	LWLockRelease(evsched_lease_lock);
+	if (full && !logged)
+		ereport(LOG,
+				(errmsg("evsched has %d events delivered and unconfirmed; others wait",
+						evsched_max_leases),
+				 errhint("Raise evsched.max_leases.")));
+	logged |= full;
+	return full;
+}

@@ -1,0 +1,63 @@
+/*
+ * hand.h
+ *		The listeners' shares in a turn.
+ */
+#ifndef EVSCHED_HAND_H
+#define EVSCHED_HAND_H
+
+#include "lib/stringinfo.h"
+
+#include "listener.h"
+#include "table.h"
+
+/* One listener's share. */
+typedef struct EvschedHand
+{
+	EvschedListenerRef ref;
+	char		channel[EVSCHED_CHANNEL_BYTES];
+	int			pid;
+	int			credit;			/* events to be confirmed it may still get */
+	int			once;			/* events with max_retries 0 it may still get */
+	int64		bytes;			/* of notifications it may still get */
+	int64		conf_timeout;	/* µs */
+	int64		linger;			/* µs */
+	bool		empty;			/* it holds no lease */
+	bool		full;			/* its turn is over */
+	int			handed;
+	int64		bytes_once;		/* sent of events with max_retries 0 */
+	StringInfoData pending;		/* notification being filled */
+} EvschedHand;
+
+/* Those of one queue, in the order of the ring. */
+typedef struct EvschedHands
+{
+	int			slot;			/* of the queue */
+	int64		clock;			/* µs, monotonic: when the turn began */
+	StringInfoData piece;		/* the event in hand */
+	EvschedHand *hand;
+	int			n;
+	int			current;		/* whose turn it is */
+	bool		unread;			/* one was passed over because it does not read */
+	int			told;			/* slot of one that is only told, or EVSCHED_NO_SLOT */
+	char		told_channel[EVSCHED_CHANNEL_BYTES];
+} EvschedHands;
+
+/* What became of a row that was offered to a hand. */
+typedef enum EvschedOffer
+{
+	EVSCHED_OFFER_TAKEN,
+	EVSCHED_OFFER_PASSED,		/* not to be had */
+	EVSCHED_OFFER_HELD,			/* locked: to be looked at again */
+	EVSCHED_OFFER_REFUSED,		/* try the next hand */
+	EVSCHED_OFFER_BLOCKED		/* nobody can have it now: wait a little */
+} EvschedOffer;
+
+extern void evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name);
+extern EvschedHand *evsched_hand_choose(EvschedHands *hands, bool once);
+extern EvschedOffer evsched_hand_offer(EvschedHands *hands, EvschedHand *hand,
+									   EvschedTable *table, bool once);
+extern void evsched_hand_tell(EvschedHands *hands);
+extern void evsched_hand_send_all(EvschedHands *hands);
+extern bool evsched_hand_mark_sent(EvschedHands *hands);
+
+#endif							/* EVSCHED_HAND_H */
