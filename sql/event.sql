@@ -11,7 +11,7 @@ CREATE TABLE evsched.event (
                 CHECK (pg_catalog.octet_length(queue) BETWEEN 1 AND 63),
     payload     jsonb,
     key         text COLLATE "C" CHECK (pg_catalog.octet_length(key) BETWEEN 1 AND 255),
-    retry_delay interval,
+    retry_delay interval CHECK (retry_delay >= '0'::interval),
     recurring   bigint,
     command     text CHECK (command <> ''),
     last_error  text,

@@ -61,24 +61,30 @@ evsched_database_attach(void *area, bool found)
 int
 evsched_database_find(Oid oid, bool create)
 {
-	int			free_slot = EVSCHED_NO_SLOT;
-	int			slot = EVSCHED_NO_SLOT;
+	int			slot;
 
 	LWLockAcquire(evsched_directory_lock, create ? LW_EXCLUSIVE : LW_SHARED);
-	for (int i = 0; i < EVSCHED_MAX_DATABASES && slot == EVSCHED_NO_SLOT; i++)
-	{
-		if (databases->slot[i].oid == oid)
-			slot = i;
-		else if (databases->slot[i].oid == InvalidOid && free_slot == EVSCHED_NO_SLOT)
-			free_slot = i;
-	}
-	if (slot == EVSCHED_NO_SLOT && create && free_slot != EVSCHED_NO_SLOT)
-	{
-		slot = free_slot;
-		databases->slot[slot].oid = oid;
-	}
+	slot = evsched_database_find_locked(oid, create);
 	LWLockRelease(evsched_directory_lock);
 	return slot;
+}
+
+/* The same for a caller who holds the directory lock. */
+int
+evsched_database_find_locked(Oid oid, bool create)
+{
+	int			free_slot = EVSCHED_NO_SLOT;
+
+	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
+	{
+		if (databases->slot[i].oid == oid)
+			return i;
+		if (databases->slot[i].oid == InvalidOid && free_slot == EVSCHED_NO_SLOT)
+			free_slot = i;
+	}
+	if (create && free_slot != EVSCHED_NO_SLOT)
+		databases->slot[free_slot].oid = oid;
+	return create ? free_slot : EVSCHED_NO_SLOT;
 }
 
 EvschedDatabase *
@@ -88,23 +94,34 @@ evsched_database_get(int slot)
 	return &databases->slot[slot];
 }
 
-/* Frees the slot of a database that is gone, its scheduler with it. */
+/* Under the directory lock: nobody needs this slot any more. */
 void
-evsched_database_release(int slot)
+evsched_database_vacate(int slot)
 {
 	EvschedDatabase *db = &databases->slot[slot];
 
-	LWLockAcquire(evsched_directory_lock, LW_EXCLUSIVE);
 	SpinLockAcquire(&db->mutex);
-	Assert(db->scheduler_procno == EVSCHED_NO_PROC);
 	db->probe = false;
+	db->wanted = false;
 	db->holds = 0;
 	db->recheck = false;
 	db->table = InvalidOid;
 	db->first_dirty = EVSCHED_NO_SLOT;
 	SpinLockRelease(&db->mutex);
 	db->oid = InvalidOid;
-	LWLockRelease(evsched_directory_lock);
+}
+
+/* Has a scheduler found the extension there? */
+bool
+evsched_database_is_served(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	bool		served;
+
+	SpinLockAcquire(&db->mutex);
+	served = OidIsValid(db->table);
+	SpinLockRelease(&db->mutex);
+	return served;
 }
 
 /* Wakes the scheduler of a database, if it has one. */
@@ -260,6 +277,7 @@ evsched_database_set_scheduler(int slot, Oid table)
 	db->scheduler_pid = MyProcPid;
 	db->table = table;
 	SpinLockRelease(&db->mutex);
+	wake_launcher();
 }
 
 /* This process is no longer the scheduler of the database. */

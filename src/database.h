@@ -31,7 +31,9 @@ extern void evsched_database_attach(void *area, bool found);
 
 extern int	evsched_database_find(Oid oid, bool create);
 extern EvschedDatabase *evsched_database_get(int slot);
-extern void evsched_database_release(int slot);
+extern int	evsched_database_find_locked(Oid oid, bool create);
+extern void evsched_database_vacate(int slot);
+extern bool evsched_database_is_served(int slot);
 
 extern void evsched_database_wake(int slot);
 extern void evsched_database_probe(Oid oid);

@@ -53,7 +53,9 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name)
 
 		if (strcmp(listener->queue_name, queue_name) != 0)
 			continue;
-		if (credit > 0 && !evsched_reader_is_blocked(listener))
+		if (credit > 0 && evsched_reader_is_blocked(listener))
+			hands->blocked = true;
+		else if (credit > 0)
 			add_hand(hands, l, credit);
 		else if (listener->max_events == 0 && hands->told == EVSCHED_NO_SLOT &&
 				 queue->told == EVSCHED_NO_SLOT)
@@ -126,10 +128,15 @@ evsched_hand_tell(EvschedHands *hands)
 	evsched_notice_tell(hands->told_channel);
 }
 
-/* What is left goes out, and who has had a turn goes to the ring's end. */
-void
+/*
+ * What is left goes out, and who has had a turn goes to the ring's end.  Is there
+ * anybody whose reading is to be watched?
+ */
+bool
 evsched_hand_send_all(EvschedHands *hands)
 {
+	bool		watch = hands->unread || hands->blocked;
+
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < hands->n; i++)
 	{
@@ -140,27 +147,15 @@ evsched_hand_send_all(EvschedHands *hands)
 
 	for (int i = 0; i < hands->n; i++)
 	{
-		if (hands->hand[i].handed > 0)
-			evsched_notice_send(&hands->hand[i].pending, hands->hand[i].channel);
-	}
-}
-
-/* After the commit: who was sent something has not read it yet.  Was anybody? */
-bool
-evsched_hand_mark_sent(EvschedHands *hands)
-{
-	bool		sent = false;
-
-	for (int i = 0; i < hands->n; i++)
-	{
 		EvschedHand *hand = &hands->hand[i];
 
 		if (hand->handed == 0)
 			continue;
-		evsched_reader_sent(hand->ref, hand->bytes_once, hands->clock);
-		sent = true;
+		evsched_notice_send(&hand->pending, hand->channel);
+		evsched_reader_sent(hand->ref, hand->bytes_once);
+		watch = true;
 	}
-	return sent;
+	return watch;
 }
 
 static void

@@ -37,6 +37,7 @@ typedef struct EvschedHands
 	EvschedHand *hand;
 	int			n;
 	int			current;		/* whose turn it is */
+	bool		blocked;		/* one is not among them: blocked in writing */
 	bool		unread;			/* one was passed over because it does not read */
 	int			told;			/* slot of one that is only told, or EVSCHED_NO_SLOT */
 	char		told_channel[EVSCHED_CHANNEL_BYTES];
@@ -57,7 +58,6 @@ extern EvschedHand *evsched_hand_choose(EvschedHands *hands, bool once);
 extern EvschedOffer evsched_hand_offer(EvschedHands *hands, EvschedHand *hand,
 									   EvschedTable *table, bool once);
 extern void evsched_hand_tell(EvschedHands *hands);
-extern void evsched_hand_send_all(EvschedHands *hands);
-extern bool evsched_hand_mark_sent(EvschedHands *hands);
+extern bool evsched_hand_send_all(EvschedHands *hands);
 
 #endif							/* EVSCHED_HAND_H */

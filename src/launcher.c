@@ -4,8 +4,8 @@
  *		database that has the extension.
  *
  * It is connected to no database.  When it starts it asks of every database
- * whether it has the extension, by starting a scheduler there, which goes away
- * where it has not.  After that it acts on messages only (database.c): a
+ * whether it has the extension, one after the other, by starting a scheduler
+ * there, which goes away where it has not.  After that it acts on messages only (database.c): a
  * database is to be looked at, or to be let alone.  A scheduler that failed is
  * started again, after a pause that grows while it keeps failing.
  */
@@ -59,12 +59,14 @@ typedef struct Charge
 
 static Charge charges[EVSCHED_MAX_DATABASES];
 static bool short_of_workers;
+static int	probing = EVSCHED_NO_SLOT;	/* where one asks for the extension */
 
 static void probe_all(void);
 static void for_each_database(void (*visit) (Form_pg_database));
 static void probe_database(Form_pg_database form);
 static bool database_exists(Oid oid);
 static void look_after(int slot, TimestampTz now);
+static bool may_start(int slot);
 static void scheduler_ended(int slot, TimestampTz now);
 static void start_scheduler(int slot, TimestampTz now);
 static bool dismiss_orphan(Oid oid);
@@ -198,8 +200,17 @@ look_after(int slot, TimestampTz now)
 		charge->pause_ms = 0;
 		charge->start_at = now;
 	}
-	if (charge->handle == NULL && charge->start_at <= now)
+	if (charge->handle == NULL && charge->start_at <= now && may_start(slot))
 		start_scheduler(slot, now);
+}
+
+/* One database is asked at a time; where the answer is known, it need not wait. */
+static bool
+may_start(int slot)
+{
+	if (probing != EVSCHED_NO_SLOT && evsched_database_is_served(probing))
+		probing = EVSCHED_NO_SLOT;
+	return probing == EVSCHED_NO_SLOT || evsched_database_is_served(slot);
 }
 
 static void
@@ -212,8 +223,15 @@ scheduler_ended(int slot, TimestampTz now)
 	if (TimestampDifferenceExceeds(charge->started_at, now, HEALTHY_MS))
 		charge->pause_ms = 0;
 	charge->start_at = DT_NOEND;
+	if (probing == slot)
+		probing = EVSCHED_NO_SLOT;
 	if (!evsched_database_is_wanted(slot))
+	{
+		/* The extension is not there: others may need the slot. */
+		if (!evsched_database_is_held(slot))
+			evsched_queue_release(slot, false);
 		return;
+	}
 	charge->start_at = now + charge->pause_ms * INT64CONST(1000);
 	charge->pause_ms = Min(Max(charge->pause_ms * 2, FIRST_PAUSE_MS), LAST_PAUSE_MS);
 }
@@ -235,13 +253,14 @@ start_scheduler(int slot, TimestampTz now)
 	{
 		evsched_listener_forget(oid, InvalidOid);
 		evsched_lease_forget(oid, InvalidOid);
-		evsched_queue_release(slot);
-		evsched_database_release(slot);
+		evsched_queue_release(slot, true);
 		return;
 	}
 	charge->started_at = now;
 	if (evsched_scheduler_launch(oid, &charge->handle))
 	{
+		if (!evsched_database_is_served(slot))
+			probing = slot;
 		short_of_workers = false;
 		return;
 	}
@@ -273,7 +292,7 @@ next_start_ms(TimestampTz now)
 
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
 	{
-		if (charges[i].handle == NULL)
+		if (charges[i].handle == NULL && may_start(i))
 			first = Min(first, charges[i].start_at);
 	}
 	return first == DT_NOEND ? -1 : TimestampDifferenceMilliseconds(now, first);

@@ -33,6 +33,7 @@ typedef struct Leases
 	int32		first_free;
 	int32		num_used;		/* leases ever used stand before it */
 	int32		heap[EVSCHED_MAX_DATABASES];	/* root, first deadline */
+	int64		armed[EVSCHED_MAX_DATABASES];	/* when its scheduler will look */
 	/* buckets follow, then the leases */
 } Leases;
 
@@ -75,7 +76,10 @@ evsched_lease_attach(void *area, bool found)
 	leases->first_free = NIL_LEASE;
 	leases->num_used = 0;
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
+	{
 		leases->heap[i] = NIL_LEASE;
+		leases->armed[i] = PG_INT64_MAX;
+	}
 	for (uint32 i = 0; i < num_buckets(); i++)
 		buckets[i] = NIL_LEASE;
 }
@@ -140,15 +144,19 @@ evsched_lease_collect_over(int database, int64 clock, EvschedLease *over, int ma
 	return n;
 }
 
-/* The first deadline in a database; PG_INT64_MAX when nothing is held. */
+/*
+ * The first deadline in a database; PG_INT64_MAX when nothing is held.  Its
+ * scheduler is woken for any that comes earlier.
+ */
 int64
-evsched_lease_next_deadline(int database)
+evsched_lease_arm(int database)
 {
 	int64		deadline = PG_INT64_MAX;
 
-	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	if (leases->heap[database] != NIL_LEASE)
 		deadline = slots[leases->heap[database]].deadline;
+	leases->armed[database] = deadline;
 	LWLockRelease(evsched_lease_lock);
 	return deadline;
 }
@@ -308,7 +316,6 @@ evsched_lease_look_again(EvschedLease *lease)
 	if (lease->pause_ms == 0)
 		return;
 	evsched_lease_set_deadline(lease, 0);
-	evsched_database_wake(evsched_queue_get(lease->queue)->database);
 }
 
 /* The first lease of a listener, or NULL. */
@@ -412,6 +419,11 @@ heap_insert_lease(int database, int32 n)
 	slots[n].heap_next = NIL_LEASE;
 	slots[n].heap_prev = NIL_LEASE;
 	leases->heap[database] = merge_heaps(leases->heap[database], n);
+	if (slots[n].deadline < leases->armed[database])
+	{
+		leases->armed[database] = slots[n].deadline;
+		evsched_database_wake(database);
+	}
 }
 
 static void

@@ -47,7 +47,7 @@ extern bool evsched_lease_exists(EvschedStore store, int64 id);
 extern bool evsched_lease_extend(EvschedStore store, int64 id, int64 deadline);
 extern int	evsched_lease_collect_over(int database, int64 clock,
 									   EvschedLease *over, int max);
-extern int64 evsched_lease_next_deadline(int database);
+extern int64 evsched_lease_arm(int database);
 extern void evsched_lease_forget(Oid database, Oid keep_table);
 extern int	evsched_lease_list(EvschedStore store, EvschedLease **leases);
 

@@ -53,8 +53,8 @@ void
 evsched_listener_attach(void *area, bool found)
 {
 	slots = area;
-	if (!found)
-			return;
+	if (found)
+		return;
 	memset(area, 0, evsched_listener_size());
 	for (int i = 0; i < evsched_max_listeners; i++)
 	{
@@ -112,9 +112,9 @@ evsched_listener_reserve(EvschedStore store, const char *queue_name,
 	listener->run_out = 0;
 	pg_atomic_write_u64(&listener->turns_sent, 0);
 	pg_atomic_write_u64(&listener->turns_read, 0);
-	listener->unread_since = 0;
 	listener->unread_bytes = 0;
-	listener->refused_since = 0;
+	listener->refused = false;
+	listener->stuck_since = 0;
 	evsched_socket_describe(&listener->socket);
 	strlcpy(listener->queue_name, queue_name, sizeof(listener->queue_name));
 	strlcpy(listener->channel, channel, sizeof(listener->channel));
@@ -125,7 +125,10 @@ evsched_listener_reserve(EvschedStore store, const char *queue_name,
 	return mine[num_mine++];
 }
 
-/* This session's place in a queue's ring; EVSCHED_NO_SLOT when it has none. */
+/*
+ * This session's place in a queue's ring, or the one it will have at the commit;
+ * EVSCHED_NO_SLOT when it has none.
+ */
 EvschedListenerRef
 evsched_listener_mine(EvschedStore store, const char *queue_name)
 {
@@ -137,7 +140,7 @@ evsched_listener_mine(EvschedStore store, const char *queue_name)
 		const EvschedListener *listener = &slots[mine[i].slot];
 
 		if (evsched_listener_is_current(mine[i]) &&
-			listener->state == EVSCHED_LISTENER_JOINED &&
+			listener->state != EVSCHED_LISTENER_LEFT &&
 			evsched_store_equal(listener->store, store) &&
 			strcmp(listener->queue_name, queue_name) == 0)
 			ref = mine[i];
@@ -459,7 +462,6 @@ static void
 end_leases(int slot, bool counted)
 {
 	EvschedLease *lease;
-	int			queue = slots[slot].queue;
 
 	if (slots[slot].unconfirmed == 0)
 		return;
@@ -470,8 +472,6 @@ end_leases(int slot, bool counted)
 		else
 			evsched_lease_give_back(lease);
 	}
-	if (counted)
-		evsched_database_wake(evsched_queue_get(queue)->database);
 }
 
 /* Is one to take the other's place? */

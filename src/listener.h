@@ -54,9 +54,9 @@ typedef struct EvschedListener
 
 	pg_atomic_uint64 turns_sent;	/* no lock: notifying turns for it */
 	pg_atomic_uint64 turns_read;	/* no lock: of these, read by its backend */
-	int64		unread_since;	/* µs, monotonic: first turn it has not read */
 	int64		unread_bytes;	/* sent without a lease since it was seen to read */
-	int64		refused_since;	/* µs, monotonic: passed over for it; 0: not */
+	bool		refused;		/* passed over because of these */
+	int64		stuck_since;	/* µs, monotonic: its client does not read; 0: it does */
 	EvschedSocket socket;		/* its connection */
 
 	int			prev_in_ring;

@@ -237,21 +237,35 @@ evsched_queue_forget(Oid database, Oid keep_table)
 	LWLockRelease(evsched_directory_lock);
 }
 
-/* Gives the slots of a database that is gone, and its list, to all others. */
+/*
+ * Gives up the slot of a database.  Gone: its queues' slots are for all others
+ * from now on.  Else only where no queue was ever used.
+ */
 void
-evsched_queue_release(int database)
+evsched_queue_release(int database, bool gone)
 {
+	bool		used = false;
+
 	LWLockAcquire(evsched_directory_lock, LW_EXCLUSIVE);
-	for (int i = 0; i < queues->num_used; i++)
+	for (int i = 0; i < evsched_queue_slots(); i++)
+	{
+		if (slots[i].store.database == InvalidOid || slots[i].database != database)
+			continue;
+		used = true;
+		if (gone)
+			vacate_slot(i);
+	}
+	for (int i = 0; gone && i < queues->num_used; i++)
 	{
 		if (slots[i].database != database)
 			continue;
-		if (slots[i].store.database != InvalidOid)
-			vacate_slot(i);
 		slots[i].database = EVSCHED_NO_SLOT;
 		slots[i].dirty = false;
 	}
-	slots[evsched_max_queues + database].dirty = false;
+	if (gone)
+		slots[evsched_max_queues + database].dirty = false;
+	if (gone || !used)
+		evsched_database_vacate(database);
 	LWLockRelease(evsched_directory_lock);
 }
 
@@ -272,14 +286,18 @@ find_slot(EvschedStore store, const char *name)
 static int
 make_slot(EvschedStore store, const char *name)
 {
-	int			database = evsched_database_find(store.database, true);
-	int			shared = evsched_max_queues + database;
+	int			database;
+	int			shared;
 	int			slot;
 
-	if (database == EVSCHED_NO_SLOT)
-		return EVSCHED_NO_SLOT;
-
 	LWLockAcquire(evsched_directory_lock, LW_EXCLUSIVE);
+	database = evsched_database_find_locked(store.database, true);
+	if (database == EVSCHED_NO_SLOT)
+	{
+		LWLockRelease(evsched_directory_lock);
+		return EVSCHED_NO_SLOT;
+	}
+	shared = evsched_max_queues + database;
 	if (slots[shared].store.database == InvalidOid ||
 		!evsched_store_equal(slots[shared].store, store))
 		occupy_slot(shared, store, "", database);
@@ -344,11 +362,15 @@ static void
 vacate_slot(int slot)
 {
 	EvschedQueue *queue = &slots[slot];
-	int		   *link = bucket_of(queue->store, queue->name);
 
-	while (*link != slot)
-		link = &slots[*link].next_in_bucket;
-	*link = queue->next_in_bucket;
+	if (!evsched_queue_is_shared(queue))
+	{
+		int		   *link = bucket_of(queue->store, queue->name);
+
+		while (*link != slot)
+			link = &slots[*link].next_in_bucket;
+		*link = queue->next_in_bucket;
+	}
 
 	SpinLockAcquire(&queue->mutex);
 	queue->store = (EvschedStore) {InvalidOid, InvalidOid};

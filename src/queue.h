@@ -61,7 +61,7 @@ extern EvschedQueue *evsched_queue_get(int slot);
 extern bool evsched_queue_is_shared(const EvschedQueue *queue);
 extern void evsched_queue_for_each(EvschedStore store, void (*visit) (int slot));
 extern void evsched_queue_forget(Oid database, Oid keep_table);
-extern void evsched_queue_release(int database);
+extern void evsched_queue_release(int database, bool gone);
 
 extern void evsched_queue_touch(int slot);
 extern int	evsched_queue_next_dirty(int database);

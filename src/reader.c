@@ -31,8 +31,12 @@
 /* The usage of the notification queue is asked for once in so many turns. */
 #define USAGE_INTERVAL		64
 
+/* How often one looks at who may be stuck while evsched.write_timeout passes. */
+#define CHECKS_PER_TIMEOUT	10
+
 static bool has_read_all(EvschedListener *listener);
-static bool must_go(EvschedListener *listener, int64 clock);
+static bool is_stuck(EvschedListener *listener);
+static void end_session(EvschedListener *listener);
 
 /* Under the lease lock: is its backend waiting for the client to read? */
 bool
@@ -45,7 +49,8 @@ evsched_reader_is_blocked(const EvschedListener *listener)
 
 /*
  * May it be sent one more event without confirmation, `bytes` having been sent
- * in this turn?
+ * in this turn?  Half the bound at a time: what its backend has just read may
+ * not have reached the connection yet, and is counted with the next half.
  */
 bool
 evsched_reader_may_send(EvschedListenerRef ref, int64 bytes)
@@ -60,38 +65,46 @@ evsched_reader_may_send(EvschedListenerRef ref, int64 bytes)
 	socket = listener->socket;
 	LWLockRelease(evsched_lease_lock);
 
-	if (unread == 0 || unread + EVSCHED_NOTIFY_BYTES <= evsched_max_unconfirmed_bytes)
+	if (unread == 0 || unread + EVSCHED_NOTIFY_BYTES <= evsched_max_unconfirmed_bytes / 2)
 		return true;
 	read = bytes == 0 && has_read_all(listener) && evsched_socket_unread(&socket) <= 0;
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	if (read)
-		listener->unread_bytes = listener->refused_since = 0;
-	else if (listener->refused_since == 0)
-		listener->refused_since = evsched_lease_clock();
+		listener->unread_bytes = 0;
+	listener->refused = !read;
 	LWLockRelease(evsched_lease_lock);
 	return read;
 }
 
-/* A turn has been sent to it, with so many bytes that need no confirmation. */
+/*
+ * A turn is about to be sent to it, with so many bytes that need no
+ * confirmation.  Before the commit: its backend may have read it right after.
+ */
 void
-evsched_reader_sent(EvschedListenerRef ref, int64 bytes, int64 clock)
+evsched_reader_sent(EvschedListenerRef ref, int64 bytes)
 {
 	EvschedListener *listener = evsched_listener_get(ref.slot);
 
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	if (evsched_listener_is_joined(ref))
 	{
-		if (has_read_all(listener))
-			listener->unread_since = clock;
 		listener->unread_bytes += bytes;
 		pg_atomic_fetch_add_u64(&listener->turns_sent, 1);
 	}
 	LWLockRelease(evsched_lease_lock);
 }
 
+/* When to look, somebody's reading being in doubt now. */
+int64
+evsched_reader_check_at(void)
+{
+	return evsched_lease_clock() +
+		evsched_write_timeout * INT64CONST(1000) / CHECKS_PER_TIMEOUT;
+}
+
 /*
- * Ends the sessions that have been blocked in writing for too long.  Returns
- * when to look again (µs, monotonic), PG_INT64_MAX when all have read all.
+ * Ends the sessions whose clients have not read for too long.  Returns when to
+ * look again (µs, monotonic), PG_INT64_MAX when all have read all.
  */
 int64
 evsched_reader_check(EvschedStore store, int64 clock)
@@ -104,21 +117,16 @@ evsched_reader_check(EvschedStore store, int64 clock)
 		EvschedListener *listener = evsched_listener_get(i);
 
 		if (listener->state != EVSCHED_LISTENER_JOINED ||
-			!evsched_store_equal(listener->store, store) ||
-			(has_read_all(listener) && listener->refused_since == 0))
+			!evsched_store_equal(listener->store, store))
 			continue;
-		if (must_go(listener, clock))
-		{
-			ereport(LOG,
-					(errmsg("evsched ends the session of listener \"%s\" (pid %d)",
-							listener->terms.node, listener->pid),
-					 errdetail("Its client has not read what was sent to it for %d ms.",
-							   evsched_write_timeout)));
-			kill(listener->pid, SIGTERM);
-			listener->unread_since = clock;
-			listener->refused_since = 0;
-		}
-		next = Min(next, clock + evsched_write_timeout * INT64CONST(100));
+		if (!is_stuck(listener))
+			listener->stuck_since = 0;
+		else if (listener->stuck_since == 0)
+			listener->stuck_since = clock;
+		else if (clock - listener->stuck_since >= evsched_write_timeout * INT64CONST(1000))
+			end_session(listener);
+		if (listener->stuck_since != 0 || !has_read_all(listener))
+			next = evsched_reader_check_at();
 	}
 	LWLockRelease(evsched_lease_lock);
 	return next;
@@ -149,13 +157,23 @@ has_read_all(EvschedListener *listener)
 		pg_atomic_read_u64(&listener->turns_sent);
 }
 
-/* Has its backend been blocked for too long, or would be if we sent more? */
+/* Is its backend blocked in writing, or would it be if it were sent more? */
 static bool
-must_go(EvschedListener *listener, int64 clock)
+is_stuck(EvschedListener *listener)
 {
-	int64		long_ago = clock - evsched_write_timeout * INT64CONST(1000);
+	return evsched_reader_is_blocked(listener) ||
+		(listener->refused && evsched_socket_unread(&listener->socket) > 0);
+}
 
-	if (!has_read_all(listener))
-		return listener->unread_since <= long_ago && evsched_reader_is_blocked(listener);
-	return listener->refused_since <= long_ago && evsched_socket_unread(&listener->socket) > 0;
+/* Its exit takes it out of the ring. */
+static void
+end_session(EvschedListener *listener)
+{
+	ereport(LOG,
+			(errmsg("evsched ends the session of listener \"%s\" (pid %d)",
+					listener->terms.node, listener->pid),
+			 errdetail("Its client has not read what was sent to it for %d ms.",
+					   evsched_write_timeout)));
+	kill(listener->pid, SIGTERM);
+	listener->stuck_since = 0;
 }

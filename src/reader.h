@@ -10,7 +10,8 @@
 extern bool evsched_reader_is_blocked(const EvschedListener *listener);
 extern bool evsched_reader_queue_has_room(void);
 extern bool evsched_reader_may_send(EvschedListenerRef ref, int64 bytes);
-extern void evsched_reader_sent(EvschedListenerRef ref, int64 bytes, int64 clock);
+extern void evsched_reader_sent(EvschedListenerRef ref, int64 bytes);
+extern int64 evsched_reader_check_at(void);
 extern int64 evsched_reader_check(EvschedStore store, int64 clock);
 
 #endif							/* EVSCHED_READER_H */

@@ -178,8 +178,7 @@ run_loop(void)
 			proc_exit(0);		/* the launcher looks what is there instead */
 
 		clock = evsched_lease_clock();
-		if (evsched_lease_next_deadline(database) <= clock)
-			evsched_expire_run(store, database, clock);
+		evsched_expire_run(store, database, clock);
 		if (check_readers_at <= clock)
 			check_readers_at = evsched_reader_check(store, clock);
 		collect_touched();
@@ -257,6 +256,8 @@ run_turn(Attention *attention)
 		attention->pending = true;
 		dlist_push_tail(&pending, &attention->node);
 	}
+	if (next.progress)
+		attention->pause_ms = 0;
 	if (next.blocked)
 	{
 		attention->pause_ms = Min(Max(attention->pause_ms * 2, FIRST_PAUSE_MS), LAST_PAUSE_MS);
@@ -265,9 +266,8 @@ run_turn(Attention *attention)
 	else
 		attention->pause_ms = 0;
 	set_time(attention, next.at);
-	if (next.sent || next.blocked)
-		check_readers_at = Min(check_readers_at,
-							   evsched_lease_clock() + evsched_write_timeout * INT64CONST(1000));
+	if (next.watch)
+		check_readers_at = Min(check_readers_at, evsched_reader_check_at());
 }
 
 /*
@@ -310,7 +310,7 @@ static TimestampTz
 next_wake(TimestampTz now)
 {
 	TimestampTz at = DT_NOEND;
-	int64		clock_at = Min(evsched_lease_next_deadline(database), check_readers_at);
+	int64		clock_at = Min(evsched_lease_arm(database), check_readers_at);
 
 	if (!pairingheap_is_empty(&timed))
 		at = pairingheap_container(Attention, heap_node, pairingheap_first(&timed))->at;

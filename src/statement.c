@@ -34,6 +34,13 @@ typedef struct Text
 #define EVENT_KEY_CONFLICT \
 	" ON CONFLICT (queue, key) WHERE key IS NOT NULL DO NOTHING"
 
+/* The key of a dead event g, if it is free and no older one gets it. */
+#define REDRIVEN_KEY \
+	" CASE WHEN EXISTS (SELECT FROM evsched.event e" \
+	" WHERE e.queue OPERATOR(pg_catalog.=) g.queue AND e.key OPERATOR(pg_catalog.=) g.key)" \
+	" OR pg_catalog.row_number() OVER (PARTITION BY g.queue, g.key ORDER BY g.died_at, g.id)" \
+	" OPERATOR(pg_catalog.>) 1 THEN NULL ELSE g.key END,"
+
 static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	[EVSCHED_STMT_ROLE_FIND] = {
 		SPI_OK_SELECT, 1, {OIDOID},
@@ -90,6 +97,13 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" num_retries, retry_delay, died_at, why, sqlstate)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
 		" pg_catalog.clock_timestamp(), $11, $12)"
+		/* An id of somebody's own choice may have died before. */
+		" ON CONFLICT (id) DO UPDATE SET"
+		" queue = excluded.queue, key = excluded.key, payload = excluded.payload,"
+		" command = excluded.command, owner = excluded.owner,"
+		" recurring = excluded.recurring, max_retries = excluded.max_retries,"
+		" num_retries = excluded.num_retries, retry_delay = excluded.retry_delay,"
+		" died_at = excluded.died_at, why = excluded.why, sqlstate = excluded.sqlstate"
 	},
 	[EVSCHED_STMT_DEAD_PRUNE] = {
 		SPI_OK_DELETE, 1, {INTERVALOID},
@@ -110,9 +124,7 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" INSERT INTO evsched.event"
 		" (id, due_at, owner, max_retries, queue, payload, key, retry_delay, recurring, command)"
 		" SELECT g.id, pg_catalog.clock_timestamp(), g.owner, g.max_retries, g.queue, g.payload,"
-		" CASE WHEN EXISTS (SELECT FROM evsched.event e"
-		" WHERE e.queue OPERATOR(pg_catalog.=) g.queue AND e.key OPERATOR(pg_catalog.=) g.key)"
-		" THEN NULL ELSE g.key END,"
+		REDRIVEN_KEY
 		" g.retry_delay, g.recurring, g.command FROM gone g ORDER BY g.died_at, g.id"
 	},
 	[EVSCHED_STMT_DEAD_REDRIVE_IDS] = {
@@ -123,9 +135,7 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" INSERT INTO evsched.event"
 		" (id, due_at, owner, max_retries, queue, payload, key, retry_delay, recurring, command)"
 		" SELECT g.id, pg_catalog.clock_timestamp(), g.owner, g.max_retries, g.queue, g.payload,"
-		" CASE WHEN EXISTS (SELECT FROM evsched.event e"
-		" WHERE e.queue OPERATOR(pg_catalog.=) g.queue AND e.key OPERATOR(pg_catalog.=) g.key)"
-		" THEN NULL ELSE g.key END,"
+		REDRIVEN_KEY
 		" g.retry_delay, g.recurring, g.command FROM gone g ORDER BY g.died_at, g.id"
 	},
 	[EVSCHED_STMT_DEAD_DISCARD] = {

@@ -43,6 +43,7 @@ typedef struct Turn
 	bool		starving;		/* it is due, but nobody has a credit */
 	bool		blocked;		/* it is due, but must wait a little */
 	TimestampTz linger_until;	/* DT_NOEND: nobody lingers */
+	bool		watch;			/* somebody's reading is to be watched */
 } Turn;
 
 static int	collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving);
@@ -85,6 +86,8 @@ evsched_turn_run(EvschedStore store, int slot)
 
 		run_named(turn, slot, mark.low);
 		next.again |= turn->starving && !rest_starving(turn);
+		next.progress |= turn->handed > 0;
+		next.watch |= turn->watch;
 		next.blocked |= turn->blocked || evsched_place_before(turn->held, EVSCHED_PLACE_LAST);
 		low = evsched_place_min(low, evsched_place_min(turn->stop, turn->held));
 		wake = evsched_place_min(wake, waits_for(turn));
@@ -93,8 +96,6 @@ evsched_turn_run(EvschedStore store, int slot)
 	}
 	evsched_process_end();
 
-	for (int i = 0; i < n; i++)
-		next.sent |= evsched_hand_mark_sent(&turns[i].hands);
 	if (!evsched_mark_end_turn(slot, &mark, low, wake))
 		next.again = true;
 	return next;
@@ -159,6 +160,7 @@ run_named(Turn *turn, int slot, EvschedPlace from)
 	{
 		turn->stop = from;
 		turn->starving = true;
+		turn->watch = turn->hands.blocked;
 		return;
 	}
 	evsched_table_open_for_write(&turn->table, "evsched turn");
@@ -166,7 +168,7 @@ run_named(Turn *turn, int slot, EvschedPlace from)
 	if (lingers(&turn->hands))
 		count_available(turn, from);
 	hand_out(turn, from);
-	evsched_hand_send_all(&turn->hands);
+	turn->watch = evsched_hand_send_all(&turn->hands);
 	evsched_table_close(&turn->table);
 }
 
@@ -324,8 +326,13 @@ rest_starving(Turn *turn)
 	{
 		EvschedListener *listener = evsched_listener_get(slot);
 
-		if (strcmp(listener->queue_name, turn->name) == 0 &&
-			evsched_listener_credit(listener) > 0 && !evsched_reader_is_blocked(listener))
+		if (strcmp(listener->queue_name, turn->name) != 0 ||
+			evsched_listener_credit(listener) == 0)
+			continue;
+		/* Nobody says when a blocked one goes on: look again soon. */
+		if (evsched_reader_is_blocked(listener))
+			turn->blocked = true;
+		else
 			rest = false;
 	}
 	queue->starving = rest;

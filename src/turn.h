@@ -13,7 +13,8 @@ typedef struct EvschedNextTurn
 	bool		again;			/* at once */
 	TimestampTz at;				/* else then, or when it is touched */
 	bool		blocked;		/* something is to be looked at again soon */
-	bool		sent;			/* listeners have something to read */
+	bool		progress;		/* something was handed out */
+	bool		watch;			/* somebody's reading is to be watched */
 } EvschedNextTurn;
 
 extern EvschedNextTurn evsched_turn_run(EvschedStore store, int slot);

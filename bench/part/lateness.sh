@@ -42,7 +42,8 @@ start_listener() {
   shift
   rm -f "$scratch/ready"
   mkfifo "$scratch/ready"
-  run_load listen --expect="$count" --ready="$scratch/ready" "$@" >"$scratch/listen.out" &
+  PGOPTIONS=${LISTENER_SYNC:+-c synchronous_commit=$LISTENER_SYNC} run_load listen \
+    --expect="$count" --ready="$scratch/ready" "$@" >"$scratch/listen.out" &
   listener=$!
   read -r -t 20 _ <>"$scratch/ready"
 }
@@ -54,12 +55,12 @@ end_listener() {
   fi
 }
 
-# All posted beforehand, due at random microseconds from one second on.
+# All posted beforehand, due at random microseconds from two seconds on.
 lateness_ahead() {
   local state=$1 row=$2 count=$3 rate=$4
   shift 4
   start_listener "$count" --join="$join_sql" --confirm="$confirm_sql" "$@"
-  fill evsched.event "$count" "now() + interval '1 second'
+  fill evsched.event "$count" "now() + interval '2 seconds'
     + random() * $count / $rate * interval '1 second'"
   end_listener "$state" "$row" evsched
 }

@@ -1,10 +1,12 @@
 -- What CREATE EXTENSION has made, seen from the catalog.
 
 -- what the contract promises to callers: names, arguments, defaults, results
+\pset format unaligned
 SELECT proname || '(' || pg_get_function_arguments(p.oid) || ') -> ' || pg_get_function_result(p.oid) AS signature
 FROM pg_proc p
 WHERE pronamespace = 'evsched'::regnamespace AND proname !~ '^_'
 ORDER BY proname, pronargs, 1;
+\pset format aligned
 -- none is strict (NULL is a default, or an error), none runs in parallel, none does what its caller may not
 SELECT proname, proisstrict, proparallel, provolatile, prosecdef
 FROM pg_proc
@@ -12,8 +14,12 @@ WHERE pronamespace = 'evsched'::regnamespace AND proname !~ '^_'
   AND (proisstrict OR proparallel <> 'u' OR provolatile <> 'v' OR prosecdef);
 
 -- the form of a delivery, and of what can be looked at
-SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)
-FROM pg_attribute WHERE attrelid = 'evsched.delivery'::regclass;
+\pset format unaligned
+SELECT attrelid::regclass || ': ' || string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) AS form
+FROM pg_attribute
+WHERE attrelid IN ('evsched.delivery'::regclass, 'evsched.dead_event'::regclass, 'evsched.listeners'::regclass)
+GROUP BY attrelid ORDER BY attrelid::regclass::text;
+\pset format aligned
 SELECT relname, relkind FROM pg_class
 WHERE relnamespace = 'evsched'::regnamespace AND relkind = 'v' ORDER BY relname;
 

@@ -97,8 +97,8 @@ for my $host ('unix', 'tcp')
 			my $queue = "$host $size $max_retries";
 			my $session = session($server, $queue =~ s/ /_/gr, $host eq 'tcp' ? (host => '127.0.0.1') : ());
 
-			$session->join(queue => $queue, max_events => 2000, conf_timeout => '10 min');
 			$session->mode(reading => 0, quiet => 1);
+			$session->join(queue => $queue, max_events => 2000, conf_timeout => '10 min');
 			$lazy{$queue} = $session;
 		}
 	}
@@ -178,6 +178,35 @@ for my $queue (sort keys %lazy)
 }
 wait_until(sub { $poster->sql('SELECT count(*) FROM evsched.event') == 0 }, 'all to be confirmed');
 is($poster->sql('SELECT pg_notification_queue_usage() = 0'), 't', 'the notification queue is free');
+
+# A client that reads is not taken for one that does not.
+$_->quit for values %lazy;
+for my $host ('unix', 'tcp')
+{
+	for my $size (sort keys %size)
+	{
+		my $queue = "$host $size";
+		my $n = $size eq 'small' ? 20_000 : 1_000;
+		my $reader = session($server, 'reader', $host eq 'tcp' ? (host => '127.0.0.1') : ());
+		my $summary;
+
+		$reader->mode(quiet => 1);
+		$reader->join(queue => $queue, max_events => 1000);
+		my $since = time;
+		$poster->sql(<<"SQL");
+SELECT count(*) FROM evsched.post_many((SELECT array_agg(jsonb_build_object('n', g, 'x', repeat('x', $size{$size})))
+										FROM generate_series(1, $n) g), queue => '$queue')
+SQL
+		eval {
+			local $Evsched::Session::patience = 5;
+			wait_until(sub { ($summary = $reader->summary)->{count} >= $n }, "$queue");
+		};
+		is($summary->{count}, $n, "$queue: a client that reads gets $n events in a few seconds");
+		is($summary->{disorder} + $summary->{early}, 0, 'in order');
+		note(sprintf('%.0f events/s', $summary->{count} / (time - $since)));
+		$reader->quit;
+	}
+}
 
 nothing_early();
 done_testing();

@@ -54,12 +54,15 @@ sub session
 	return Evsched::Session->new($server, name => $name, %options);
 }
 
-# A session that has joined; options are the parameters of evsched.join.
+# A session that has joined; options are the parameters of evsched.join, dbname, and mode
+# (how the session deals with what it gets, from the start on).
 sub listener
 {
 	my ($server, $name, %options) = @_;
-	my $session = session($server, $name);
+	my $mode = delete $options{mode};
+	my $session = session($server, $name, dbname => delete $options{dbname} // 'postgres');
 
+	$session->mode(%$mode) if $mode;
 	$session->join(%options);
 	return $session;
 }

@@ -114,8 +114,13 @@ class Session:
 
     def confirm_ids(self, ids):
         with self.conn.cursor() as cursor:
-            cursor.execute("SELECT evsched.confirm(%s::bigint[])", (ids,))
-            done = cursor.fetchone()[0]
+            try:
+                cursor.execute("SELECT evsched.confirm(%s::bigint[])", (ids,))
+                done = cursor.fetchone()[0]
+            except psycopg2.Error as error:
+                if self.conn.closed:
+                    raise
+                done = str(error)
         if not self.quiet or done != len(ids):
             say(confirmed=ids, done=done, at=time.time())
 
