@@ -29,6 +29,7 @@ typedef struct Reject
 	text	   *error;			/* may be NULL */
 } Reject;
 
+static bool confirm_one(int64 id, void *arg);
 static bool confirm_event(EvschedTable *table, int64 id);
 static EvschedVerdict decide_confirm(EvschedTable *table, void *arg);
 static EvschedVerdict decide_reject(EvschedTable *table, void *arg);
@@ -43,15 +44,7 @@ PG_FUNCTION_INFO_V1(evsched_sql_extend);
 Datum
 evsched_sql_confirm(PG_FUNCTION_ARGS)
 {
-	EvschedTable table;
-	bool		done;
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_BOOL(false);
-	evsched_table_open_for_write(&table, "evsched.confirm()");
-	done = confirm_event(&table, PG_GETARG_INT64(0));
-	evsched_table_close(&table);
-	PG_RETURN_BOOL(done);
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) && confirm_one(PG_GETARG_INT64(0), NULL));
 }
 
 /* confirm(ids); null elements are nobody */
@@ -80,16 +73,7 @@ evsched_sql_confirm_many(PG_FUNCTION_ARGS)
 Datum
 evsched_sql_confirm_key(PG_FUNCTION_ARGS)
 {
-	EvschedTable table;
-	int64		id;
-	bool		done;
-
-	if (!evsched_key_find(fcinfo, 0, 1, &id))
-		PG_RETURN_BOOL(false);
-	evsched_table_open_for_write(&table, "evsched.confirm()");
-	done = confirm_event(&table, id);
-	evsched_table_close(&table);
-	PG_RETURN_BOOL(done);
+	PG_RETURN_BOOL(evsched_key_apply(fcinfo, 0, 1, confirm_one, NULL));
 }
 
 /* reject(id, delay, error) */
@@ -130,6 +114,18 @@ evsched_sql_extend(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(evsched_lease_extend(evsched_table_store(), PG_GETARG_INT64(0),
 										evsched_lease_clock() +
 										evsched_arg_us(PG_GETARG_INTERVAL_P(1))));
+}
+
+static bool
+confirm_one(int64 id, void *arg)
+{
+	EvschedTable table;
+	bool		done;
+
+	evsched_table_open_for_write(&table, "evsched.confirm()");
+	done = confirm_event(&table, id);
+	evsched_table_close(&table);
+	return done;
 }
 
 static bool
@@ -176,7 +172,7 @@ decide_reject(EvschedTable *table, void *arg)
 	evsched_table_copy_next(table);
 	evsched_table_set_next(table, EVSCHED_EVENT_DUE_AT, TimestampTzGetDatum(due_at));
 	evsched_table_set_next(table, EVSCHED_EVENT_NUM_RETRIES,
-						   Int32GetDatum(evsched_event_num_retries(table->row) + 1));
+						   Int32GetDatum(evsched_event_next_retry(table->row)));
 	if (reject->error != NULL)
 		evsched_table_set_next(table, EVSCHED_EVENT_LAST_ERROR, PointerGetDatum(reject->error));
 	return EVSCHED_UPDATE;

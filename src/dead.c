@@ -22,6 +22,8 @@
 
 static Datum run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement,
 						const char *command);
+static Datum run_counting(EvschedStatement statement, Datum *values, const char *nulls,
+						  const char *command);
 
 PG_FUNCTION_INFO_V1(evsched_sql_redrive);
 PG_FUNCTION_INFO_V1(evsched_sql_redrive_ids);
@@ -74,17 +76,12 @@ evsched_sql_redrive(PG_FUNCTION_ARGS)
 {
 	const char *queue = evsched_arg_required_queue(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	Datum		values[3] = {CStringGetTextDatum(queue), Int64GetDatum(PG_INT64_MAX)};
-	uint64		n;
 
 	if (!PG_ARGISNULL(1) && PG_GETARG_INT32(1) < 1)
 		evsched_arg_refuse("max_events must be at least 1", "Give a number, or NULL for all.");
 	if (!PG_ARGISNULL(1))
 		values[1] = Int64GetDatum(PG_GETARG_INT32(1));
-	PreventCommandIfReadOnly("evsched.redrive()");
-	evsched_statement_begin();
-	n = evsched_statement_run(EVSCHED_STMT_DEAD_REDRIVE_QUEUE, values, "  n");
-	evsched_statement_end();
-	PG_RETURN_INT64(n);
+	return run_counting(EVSCHED_STMT_DEAD_REDRIVE_QUEUE, values, "  n", "evsched.redrive()");
 }
 
 /* redrive(ids) */
@@ -105,14 +102,25 @@ static Datum
 run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement, const char *command)
 {
 	Datum		values[2] = {0};
-	uint64		n;
 
 	if (PG_ARGISNULL(0))
 		evsched_arg_refuse("ids must not be null", "Give an array of ids.");
 	values[0] = PG_GETARG_DATUM(0);
+	return run_counting(statement, values, " n", command);
+}
+
+/* Runs a statement that answers with a number. */
+static Datum
+run_counting(EvschedStatement statement, Datum *values, const char *nulls,
+			 const char *command)
+{
+	Datum		n;
+	bool		isnull;
+
 	PreventCommandIfReadOnly(command);
 	evsched_statement_begin();
-	n = evsched_statement_run(statement, values, " n");
+	evsched_statement_run(statement, values, nulls);
+	n = evsched_statement_value(0, 1, &isnull);
 	evsched_statement_end();
-	PG_RETURN_INT64(n);
+	return n;
 }

@@ -63,6 +63,7 @@ static Deed *deeds;
 static int64 num_deeds;
 static int64 max_deeds;
 static EvschedStore anywhere;	/* database InvalidOid: nothing noted */
+static TransactionId preparing;
 
 static void end_transaction(XactEvent event, void *arg);
 static void end_subtransaction(SubXactEvent event, SubTransactionId id,
@@ -74,6 +75,8 @@ static void add_deed(DeedKind kind, EvschedStore store, int64 id,
 					 EvschedListenerRef listener);
 static void commit_deed(const Deed *deed);
 static void abort_deed(const Deed *deed);
+static void refuse_to_prepare(void);
+static void prepare_deed(const Deed *deed);
 static void apply_note(const Note *note);
 static void apply_deeds(int64 first, void (*apply) (const Deed *));
 static EvschedLease *find_lease(const Deed *deed);
@@ -95,6 +98,20 @@ void
 evsched_effect_back(EvschedStore store, const char *queue, EvschedPlace place)
 {
 	add_note(store, queue, place, false);
+}
+
+EvschedPlace
+evsched_effect_first(EvschedStore store, const char *queue)
+{
+	EvschedPlace first = EVSCHED_PLACE_LAST;
+
+	for (int i = 0; i < num_notes; i++)
+	{
+		if (notes[i].on_commit && evsched_store_equal(notes[i].store, store) &&
+			strcmp(notes[i].queue, queue) == 0)
+			first = evsched_place_min(first, notes[i].place);
+	}
+	return first;
 }
 
 void
@@ -136,9 +153,9 @@ evsched_effect_due_anywhere(EvschedStore store)
 }
 
 /*
- * A prepared transaction keeps its row locks but not its process.  Its leases
- * run on until their deadlines, when the row's lock or absence tells the rest;
- * and whoever finishes it has every queue looked at (hook.c).
+ * A prepared transaction keeps its row locks but not its process.  What it is
+ * going to do to leases is noted with them; whoever finishes it settles that and
+ * has every queue looked at (hook.c).
  */
 static void
 end_transaction(XactEvent event, void *arg)
@@ -171,7 +188,13 @@ end_transaction(XactEvent event, void *arg)
 			forget_all();
 			break;
 
+		case XACT_EVENT_PRE_PREPARE:
+			preparing = GetTopTransactionIdIfAny();
+			refuse_to_prepare();
+			break;
+
 		case XACT_EVENT_PREPARE:
+			apply_deeds(0, prepare_deed);
 			forget_all();
 			break;
 
@@ -347,6 +370,30 @@ abort_deed(const Deed *deed)
 		case DEED_EXIT:
 			break;
 	}
+}
+
+/* What concerns the session itself cannot wait for another one to finish it. */
+static void
+refuse_to_prepare(void)
+{
+	for (int64 i = 0; i < num_deeds; i++)
+	{
+		if (deeds[i].kind == DEED_JOIN || deeds[i].kind == DEED_LEAVE ||
+			deeds[i].kind == DEED_LEAVE_AND_RELEASE || deeds[i].kind == DEED_EXIT)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that joins or leaves a queue")));
+	}
+}
+
+/* Whoever finishes the transaction settles its leases. */
+static void
+prepare_deed(const Deed *deed)
+{
+	EvschedLease *lease = find_lease(deed);
+
+	if (lease != NULL)
+		evsched_lease_prepare(lease, preparing, deed->kind == DEED_GRANTED);
 }
 
 static void

@@ -18,6 +18,9 @@ extern void evsched_effect_due(EvschedStore store, const char *queue, EvschedPla
 /* ... or when it does not. */
 extern void evsched_effect_back(EvschedStore store, const char *queue, EvschedPlace place);
 
+/* The first place in a queue that this transaction has written itself. */
+extern EvschedPlace evsched_effect_first(EvschedStore store, const char *queue);
+
 /* The lease of an event, if any, ends with the commit. */
 extern void evsched_effect_end_lease(EvschedStore store, int64 id, bool confirmed);
 

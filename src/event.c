@@ -34,6 +34,13 @@ evsched_event_num_retries(TupleTableSlot *row)
 	return DatumGetInt32(evsched_event_value(row, EVSCHED_EVENT_NUM_RETRIES));
 }
 
+/* The number of its next retry; who counts for ever stops counting one day. */
+int
+evsched_event_next_retry(TupleTableSlot *row)
+{
+	return Min(evsched_event_num_retries(row), PG_INT32_MAX - 1) + 1;
+}
+
 /* How often it may be delivered again; none unless it says otherwise. */
 int
 evsched_event_max_retries(TupleTableSlot *row)

@@ -34,6 +34,7 @@ enum
 extern int64 evsched_event_id(TupleTableSlot *row);
 extern EvschedPlace evsched_event_place(TupleTableSlot *row);
 extern int	evsched_event_num_retries(TupleTableSlot *row);
+extern int	evsched_event_next_retry(TupleTableSlot *row);
 extern int	evsched_event_max_retries(TupleTableSlot *row);
 extern bool evsched_event_is_job(TupleTableSlot *row);
 extern void evsched_event_queue(TupleTableSlot *row, char *name);

@@ -87,7 +87,7 @@ decide_over(EvschedTable *table, void *arg)
 	evsched_table_set_next(table, EVSCHED_EVENT_DUE_AT,
 						   TimestampTzGetDatum(evsched_event_retry_at(table->row, over->now)));
 	evsched_table_set_next(table, EVSCHED_EVENT_NUM_RETRIES,
-						   Int32GetDatum(evsched_event_num_retries(table->row) + 1));
+						   Int32GetDatum(evsched_event_next_retry(table->row)));
 	return EVSCHED_UPDATE;
 }
 

@@ -27,6 +27,7 @@
 #include "database.h"
 #include "effect.h"
 #include "join.h"
+#include "lease.h"
 #include "shared.h"
 #include "table.h"
 
@@ -53,6 +54,7 @@ static void see_utility(PlannedStmt *statement, const char *query, bool read_onl
 						QueryEnvironment *environment, DestReceiver *dest,
 						QueryCompletion *completion);
 static void before_statement(Node *node);
+static bool finishes_prepared(Node *node);
 static void after_statement(Node *node);
 static void hold_database(Oid oid);
 static void end_transaction(XactEvent event, void *arg);
@@ -93,6 +95,7 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	NodeTag		tag = nodeTag(statement->utilityStmt);
 	Node	   *node = tag == T_DiscardStmt || tag == T_UnlistenStmt ?
 		copyObject(statement->utilityStmt) : NULL;
+	bool		prepared = finishes_prepared(statement->utilityStmt);
 
 	before_statement(statement->utilityStmt);
 	if (prev_process_utility_hook)
@@ -101,6 +104,8 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	else
 		standard_ProcessUtility(statement, query, read_only_tree, context, params,
 								environment, dest, completion);
+	if (prepared)
+		evsched_lease_settle_prepared(evsched_table_store());
 	if (node != NULL)
 		after_statement(node);
 }
@@ -109,14 +114,8 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 static void
 before_statement(Node *node)
 {
-	if (IsA(node, TransactionStmt))
-	{
-		TransactionStmtKind kind = ((TransactionStmt *) node)->kind;
-
-		if ((kind == TRANS_STMT_COMMIT_PREPARED || kind == TRANS_STMT_ROLLBACK_PREPARED) &&
-			evsched_table_exists())
-			evsched_effect_due_anywhere(evsched_table_store());
-	}
+	if (finishes_prepared(node))
+		evsched_effect_due_anywhere(evsched_table_store());
 	else if (IsA(node, CreatedbStmt))
 	{
 		ListCell   *cell;
@@ -143,6 +142,19 @@ before_statement(Node *node)
 				hold_database(get_database_oid(((AlterDatabaseStmt *) node)->dbname, true));
 		}
 	}
+}
+
+/* COMMIT PREPARED or ROLLBACK PREPARED, where the extension is? */
+static bool
+finishes_prepared(Node *node)
+{
+	TransactionStmtKind kind;
+
+	if (!IsA(node, TransactionStmt))
+		return false;
+	kind = ((TransactionStmt *) node)->kind;
+	return (kind == TRANS_STMT_COMMIT_PREPARED || kind == TRANS_STMT_ROLLBACK_PREPARED) &&
+		evsched_table_exists();
 }
 
 /* A session that no longer listens is no longer a listener. */

@@ -7,6 +7,10 @@
 
 #include "fmgr.h"
 
-extern bool evsched_key_find(FunctionCallInfo fcinfo, int key, int queue, int64 *id);
+/* Does something to an event; false when that was not to be done. */
+typedef bool (*EvschedKeyAction) (int64 id, void *arg);
+
+extern bool evsched_key_apply(FunctionCallInfo fcinfo, int key, int queue,
+							  EvschedKeyAction action, void *arg);
 
 #endif							/* EVSCHED_KEY_H */

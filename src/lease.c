@@ -15,8 +15,10 @@
 
 #include <time.h>
 
+#include "access/transam.h"
 #include "common/hashfn.h"
 #include "port/pg_bitutils.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
 
 #include "database.h"
@@ -32,6 +34,7 @@ typedef struct Leases
 {
 	int32		first_free;
 	int32		num_used;		/* leases ever used stand before it */
+	int32		num_prepared;	/* leases that hang on prepared transactions */
 	int32		heap[EVSCHED_MAX_DATABASES];	/* root, first deadline */
 	int64		armed[EVSCHED_MAX_DATABASES];	/* when its scheduler will look */
 	/* buckets follow, then the leases */
@@ -41,6 +44,7 @@ static Leases *leases;
 static int32 *buckets;
 static EvschedLease *slots;
 
+static void settle_lease(EvschedLease *lease, bool committed);
 static uint32 num_buckets(void);
 static int32 *bucket_of(EvschedStore store, int64 id);
 static int32 take_free(void);
@@ -75,6 +79,7 @@ evsched_lease_attach(void *area, bool found)
 
 	leases->first_free = NIL_LEASE;
 	leases->num_used = 0;
+	leases->num_prepared = 0;
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
 	{
 		leases->heap[i] = NIL_LEASE;
@@ -182,6 +187,36 @@ evsched_lease_forget(Oid database, Oid keep_table)
 	LWLockRelease(evsched_lease_lock);
 }
 
+/*
+ * A prepared transaction of this database has just been finished: does what it
+ * would have done in its own callback.
+ */
+void
+evsched_lease_settle_prepared(EvschedStore store)
+{
+	EvschedLease *list;
+	int			n;
+
+	if (leases->num_prepared == 0)
+		return;
+	n = evsched_lease_list(store, &list);
+	for (int i = 0; i < n; i++)
+	{
+		TransactionId xid = list[i].prepared;
+		bool		committed;
+		EvschedLease *lease;
+
+		if (!TransactionIdIsValid(xid) || TransactionIdIsInProgress(xid))
+			continue;
+		committed = TransactionIdDidCommit(xid);
+		LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+		lease = evsched_lease_find(store, list[i].id);
+		if (lease != NULL && lease->prepared == xid)
+			settle_lease(lease, committed);
+		LWLockRelease(evsched_lease_lock);
+	}
+}
+
 /* Copies all leases of a store into palloc'd memory; returns how many. */
 int
 evsched_lease_list(EvschedStore store, EvschedLease **list)
@@ -267,6 +302,8 @@ evsched_lease_end(EvschedLease *lease)
 	if (lease->listener != EVSCHED_NO_SLOT)
 		unlink_from_listener(n);
 	queue->num_leases--;
+	if (TransactionIdIsValid(lease->prepared))
+		leases->num_prepared--;
 	lease->next_in_bucket = leases->first_free;
 	leases->first_free = n;
 
@@ -318,6 +355,16 @@ evsched_lease_look_again(EvschedLease *lease)
 	evsched_lease_set_deadline(lease, 0);
 }
 
+/* The transaction that is to end it, or has granted it, is prepared. */
+void
+evsched_lease_prepare(EvschedLease *lease, TransactionId xid, bool grant)
+{
+	if (!TransactionIdIsValid(lease->prepared))
+		leases->num_prepared++;
+	lease->prepared = xid;
+	lease->prepared_grant = grant;
+}
+
 /* The first lease of a listener, or NULL. */
 EvschedLease *
 evsched_lease_of_listener(int listener)
@@ -332,6 +379,20 @@ EvschedLease *
 evsched_lease_next(EvschedLease *lease)
 {
 	return lease->next_of_listener == NIL_LEASE ? NULL : &slots[lease->next_of_listener];
+}
+
+/* The transaction on which a lease hung is over. */
+static void
+settle_lease(EvschedLease *lease, bool committed)
+{
+	leases->num_prepared--;
+	lease->prepared = InvalidTransactionId;
+	if (lease->prepared_grant && !committed)
+		evsched_lease_give_back(lease);
+	else if (!lease->prepared_grant && committed)
+		evsched_lease_end(lease);
+	else
+		evsched_lease_look_again(lease);
 }
 
 static uint32

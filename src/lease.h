@@ -26,6 +26,8 @@ typedef struct EvschedLease
 	int32		pid;			/* of the session it was given to */
 	int32		pause_ms;		/* until the next look at a locked row */
 	int32		kind;			/* EvschedLeaseKind */
+	TransactionId prepared;		/* transaction prepared to end it, or ... */
+	bool		prepared_grant; /* ... to have granted it; invalid: none */
 
 	/* links: other leases, by number */
 	int32		next_in_bucket; /* or the next free one */
@@ -48,6 +50,7 @@ extern bool evsched_lease_extend(EvschedStore store, int64 id, int64 deadline);
 extern int	evsched_lease_collect_over(int database, int64 clock,
 									   EvschedLease *over, int max);
 extern int64 evsched_lease_arm(int database);
+extern void evsched_lease_settle_prepared(EvschedStore store);
 extern void evsched_lease_forget(Oid database, Oid keep_table);
 extern int	evsched_lease_list(EvschedStore store, EvschedLease **leases);
 
@@ -59,6 +62,7 @@ extern void evsched_lease_set_deadline(EvschedLease *lease, int64 deadline);
 extern void evsched_lease_orphan(EvschedLease *lease);
 extern void evsched_lease_give_back(EvschedLease *lease);
 extern void evsched_lease_look_again(EvschedLease *lease);
+extern void evsched_lease_prepare(EvschedLease *lease, TransactionId xid, bool grant);
 extern EvschedLease *evsched_lease_of_listener(int listener);
 extern EvschedLease *evsched_lease_next(EvschedLease *lease);
 extern bool evsched_lease_table_full(void);

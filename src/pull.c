@@ -153,7 +153,8 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 	PG_TRY();
 	{
 		evsched_table_open_for_write(&pull->table, command);
-		scan_queue(pull, mark.low, now);
+		scan_queue(pull, evsched_place_min(mark.low, evsched_effect_first(store, pull->queue)),
+				   now);
 		evsched_table_close(&pull->table);
 	}
 	PG_FINALLY();

@@ -24,8 +24,10 @@
 #include "shared.h"
 #include "table.h"
 
-static bool cancel_event(int64 id);
-static bool change_event(int64 id, FunctionCallInfo fcinfo, int delay);
+static bool cancel_event(int64 id, void *arg);
+static bool change_event(int64 id, void *due_at);
+static TimestampTz new_due_at(FunctionCallInfo fcinfo, int delay);
+static bool note_id(int64 id, void *noted);
 static Datum peek_event(FunctionCallInfo fcinfo, bool known, int64 id);
 static EvschedVerdict decide_cancel(EvschedTable *table, void *arg);
 static EvschedVerdict decide_change(EvschedTable *table, void *arg);
@@ -43,32 +45,32 @@ PG_FUNCTION_INFO_V1(evsched_sql_upcoming);
 Datum
 evsched_sql_cancel(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(!PG_ARGISNULL(0) && cancel_event(PG_GETARG_INT64(0)));
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) && cancel_event(PG_GETARG_INT64(0), NULL));
 }
 
 /* cancel(key, queue) */
 Datum
 evsched_sql_cancel_key(PG_FUNCTION_ARGS)
 {
-	int64		id;
-
-	PG_RETURN_BOOL(evsched_key_find(fcinfo, 0, 1, &id) && cancel_event(id));
+	PG_RETURN_BOOL(evsched_key_apply(fcinfo, 0, 1, cancel_event, NULL));
 }
 
 /* change_delay(id, delay) */
 Datum
 evsched_sql_change_delay(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_event(PG_GETARG_INT64(0), fcinfo, 1));
+	TimestampTz due_at = new_due_at(fcinfo, 1);
+
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) && change_event(PG_GETARG_INT64(0), &due_at));
 }
 
 /* change_delay(key, delay, queue) */
 Datum
 evsched_sql_change_delay_key(PG_FUNCTION_ARGS)
 {
-	int64		id;
+	TimestampTz due_at = new_due_at(fcinfo, 1);
 
-	PG_RETURN_BOOL(evsched_key_find(fcinfo, 0, 2, &id) && change_event(id, fcinfo, 1));
+	PG_RETURN_BOOL(evsched_key_apply(fcinfo, 0, 2, change_event, &due_at));
 }
 
 /* peek(id) */
@@ -83,7 +85,7 @@ Datum
 evsched_sql_peek_key(PG_FUNCTION_ARGS)
 {
 	int64		id = 0;
-	bool		known = evsched_key_find(fcinfo, 0, 1, &id);
+	bool		known = evsched_key_apply(fcinfo, 0, 1, note_id, &id);
 
 	return peek_event(fcinfo, known, id);
 }
@@ -133,7 +135,7 @@ evsched_sql_upcoming(PG_FUNCTION_ARGS)
 }
 
 static bool
-cancel_event(int64 id)
+cancel_event(int64 id, void *arg)
 {
 	EvschedTable table;
 	bool		done;
@@ -147,21 +149,33 @@ cancel_event(int64 id)
 }
 
 static bool
-change_event(int64 id, FunctionCallInfo fcinfo, int delay)
+change_event(int64 id, void *due_at)
 {
 	EvschedTable table;
-	TimestampTz due_at;
 	bool		done;
 
-	if (PG_ARGISNULL(delay))
-		evsched_arg_refuse("delay must not be null", "Give an interval such as '5 min'.");
-	due_at = evsched_arg_due_after(PG_GETARG_INTERVAL_P(delay), GetCurrentTimestamp());
 	evsched_table_open_for_write(&table, "evsched.change_delay()");
-	done = evsched_table_change(&table, id, decide_change, &due_at) == EVSCHED_UPDATE;
+	done = evsched_table_change(&table, id, decide_change, due_at) == EVSCHED_UPDATE;
 	if (done)
 		evsched_effect_end_lease(table.store, id, false);
 	evsched_table_close(&table);
 	return done;
+}
+
+/* The time that the argument `delay` means, whether or not there is an event. */
+static TimestampTz
+new_due_at(FunctionCallInfo fcinfo, int delay)
+{
+	if (PG_ARGISNULL(delay))
+		evsched_arg_refuse("delay must not be null", "Give an interval such as '5 min'.");
+	return evsched_arg_due_after(PG_GETARG_INTERVAL_P(delay), GetCurrentTimestamp());
+}
+
+static bool
+note_id(int64 id, void *noted)
+{
+	*(int64 *) noted = id;
+	return true;
 }
 
 static Datum

@@ -34,12 +34,24 @@ typedef struct Text
 #define EVENT_KEY_CONFLICT \
 	" ON CONFLICT (queue, key) WHERE key IS NOT NULL DO NOTHING"
 
-/* The key of a dead event g, if it is free and no older one gets it. */
-#define REDRIVEN_KEY \
-	" CASE WHEN EXISTS (SELECT FROM evsched.event e" \
-	" WHERE e.queue OPERATOR(pg_catalog.=) g.queue AND e.key OPERATOR(pg_catalog.=) g.key)" \
-	" OR pg_catalog.row_number() OVER (PARTITION BY g.queue, g.key ORDER BY g.died_at, g.id)" \
-	" OPERATOR(pg_catalog.>) 1 THEN NULL ELSE g.key END,"
+/*
+ * Dead events that are gone live again, with their keys where these are free, else
+ * without: whoever else posts such a key is waited for.
+ */
+#define REDRIVEN_COLUMNS \
+	" (id, due_at, owner, max_retries, queue, payload, retry_delay, recurring, command, key)"
+#define REDRIVEN_VALUES \
+	" g.id, pg_catalog.clock_timestamp(), g.owner, g.max_retries, g.queue, g.payload," \
+	" g.retry_delay, g.recurring, g.command"
+#define REDRIVE_GONE \
+	", with_key AS (INSERT INTO evsched.event" REDRIVEN_COLUMNS \
+	" SELECT" REDRIVEN_VALUES ", g.key FROM gone g ORDER BY g.died_at, g.id" \
+	EVENT_KEY_CONFLICT " RETURNING id)," \
+	" without AS (INSERT INTO evsched.event" REDRIVEN_COLUMNS \
+	" SELECT" REDRIVEN_VALUES ", NULL FROM gone g" \
+	" WHERE NOT EXISTS (SELECT FROM with_key k WHERE k.id OPERATOR(pg_catalog.=) g.id)" \
+	" ORDER BY g.died_at, g.id)" \
+	" SELECT pg_catalog.count(*) FROM gone"
 
 static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	[EVSCHED_STMT_ROLE_FIND] = {
@@ -114,34 +126,27 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" ORDER BY died_at LIMIT 100 FOR UPDATE SKIP LOCKED))"
 	},
 	[EVSCHED_STMT_DEAD_REDRIVE_QUEUE] = {
-		SPI_OK_INSERT, 3, {TEXTOID, INT8OID, INT4ARRAYOID},
+		SPI_OK_SELECT, 3, {TEXTOID, INT8OID, INT4ARRAYOID},
 		"WITH chosen AS (SELECT id FROM evsched.dead"
 		" WHERE queue OPERATOR(pg_catalog.=) $1"
 		" AND ($3 IS NULL OR owner OPERATOR(pg_catalog.=) ANY ($3))"
 		" ORDER BY died_at, id LIMIT $2 FOR UPDATE SKIP LOCKED),"
 		" gone AS (DELETE FROM evsched.dead d USING chosen c"
 		" WHERE d.id OPERATOR(pg_catalog.=) c.id RETURNING d.*)"
-		" INSERT INTO evsched.event"
-		" (id, due_at, owner, max_retries, queue, payload, key, retry_delay, recurring, command)"
-		" SELECT g.id, pg_catalog.clock_timestamp(), g.owner, g.max_retries, g.queue, g.payload,"
-		REDRIVEN_KEY
-		" g.retry_delay, g.recurring, g.command FROM gone g ORDER BY g.died_at, g.id"
+		REDRIVE_GONE
 	},
 	[EVSCHED_STMT_DEAD_REDRIVE_IDS] = {
-		SPI_OK_INSERT, 2, {INT8ARRAYOID, INT4ARRAYOID},
+		SPI_OK_SELECT, 2, {INT8ARRAYOID, INT4ARRAYOID},
 		"WITH gone AS (DELETE FROM evsched.dead"
 		" WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
 		" AND ($2 IS NULL OR owner OPERATOR(pg_catalog.=) ANY ($2)) RETURNING *)"
-		" INSERT INTO evsched.event"
-		" (id, due_at, owner, max_retries, queue, payload, key, retry_delay, recurring, command)"
-		" SELECT g.id, pg_catalog.clock_timestamp(), g.owner, g.max_retries, g.queue, g.payload,"
-		REDRIVEN_KEY
-		" g.retry_delay, g.recurring, g.command FROM gone g ORDER BY g.died_at, g.id"
+		REDRIVE_GONE
 	},
 	[EVSCHED_STMT_DEAD_DISCARD] = {
-		SPI_OK_DELETE, 2, {INT8ARRAYOID, INT4ARRAYOID},
-		"DELETE FROM evsched.dead WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
-		" AND ($2 IS NULL OR owner OPERATOR(pg_catalog.=) ANY ($2))"
+		SPI_OK_SELECT, 2, {INT8ARRAYOID, INT4ARRAYOID},
+		"WITH gone AS (DELETE FROM evsched.dead WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
+		" AND ($2 IS NULL OR owner OPERATOR(pg_catalog.=) ANY ($2)) RETURNING id)"
+		" SELECT pg_catalog.count(*) FROM gone"
 	},
 };
 

@@ -14,7 +14,7 @@ my $server = start_server(
 	conf => 'shared_buffers = 64MB');
 my $poster = session($server, 'poster');
 my $other = session($server, 'other');
-my $a = listener($server, 'a', max_events => 100);
+my $ann = listener($server, 'a', max_events => 100);
 
 # The scheduler has something to sleep for.
 $poster->sql(q(SELECT evsched.post('"far"', '1 hour')));
@@ -243,7 +243,7 @@ while (my ($way, $make_due) = splice @ways, 0, 2)
 	{
 		wait_asleep($scheduler);
 		my $commit = $make_due->($delay);
-		my $event = $a->event;
+		my $event = $ann->event;
 
 		on_time($event, "$way wakes it, due " . ($delay ? 'soon' : 'at once'), $commit->{ended});
 		$commit->{after}->() if $commit->{after};
@@ -257,7 +257,7 @@ for my $delay (0, 0.3)
 	wait_asleep($scheduler);
 	my $commit = run_all($publisher,
 		'INSERT INTO evsched.event VALUES (-1 - ' . $n++ . ", 'default', '" . clock($delay) . "', '1')");
-	my $event = $a->event;
+	my $event = $ann->event;
 
 	ok($event->{late} <= 0.05 || $event->{at} - $commit->{ended} < 0.3,
 		'logical replication wakes it, due ' . ($delay ? 'soon' : 'at once'))
@@ -267,34 +267,34 @@ run_all($publisher, "INSERT INTO evsched.event VALUES (-10, 'default', 'infinity
 $server->poll_query_until('postgres', 'SELECT count(*) = 1 FROM evsched.event WHERE id = -10');
 my $changed = run_all($publisher,
 	"UPDATE evsched.event SET due_at = '" . clock(0.3) . "' WHERE id = -10");
-my $event = $a->event;
+my $event = $ann->event;
 is($event->{id}, -10, 'an update by logical replication wakes it');
 cmp_ok($event->{at} - $changed->{ended}, '<', 0.5, 'soon');
 
 # What frees an event wakes it, too.
-my $b = listener($server, 'b', queue => 'back');
+my $bob = listener($server, 'b', queue => 'back');
 sub is_back
 {
 	my ($name, $result) = @_;
-	my $event = $b->event;
+	my $event = $bob->event;
 
 	is($event->{num_retries}, 0, "$name: back, uncounted");
 	on_time($event, "$name: at once", $result->{ended});
-	$b->sql("SELECT evsched.confirm($event->{id})");
+	$bob->sql("SELECT evsched.confirm($event->{id})");
 	return;
 }
 $poster->sql(q(SELECT evsched.post('1', '50 ms', 'back', key => 'moved', max_retries => 1)));
 $poster->sql('BEGIN');
 $poster->sql(q(SELECT evsched.change_delay('moved', '1 hour', 'back')));
 $other->sql(q(SELECT evsched.post('"marker"', '100 ms', 'back')));
-is($b->event->{payload}, 'marker', 'what an open transaction postpones is passed over');
+is($bob->event->{payload}, 'marker', 'what an open transaction postpones is passed over');
 is_back('ROLLBACK of change_delay', run_all($poster, 'ROLLBACK'));
 
 $poster->sql(q(SELECT evsched.post('1', '50 ms', 'back', max_retries => 1)));
 $poster->sql('BEGIN');
 $poster->sql(q(DELETE FROM evsched.event WHERE queue = 'back'));
 $other->sql(q(SELECT evsched.post('"marker"', '100 ms', 'back')));
-is($b->event->{payload}, 'marker', 'what an open transaction deletes is passed over');
+is($bob->event->{payload}, 'marker', 'what an open transaction deletes is passed over');
 is_back('ROLLBACK of a plain DELETE', run_all($poster, 'ROLLBACK'));
 
 $poster->sql(q(SELECT evsched.post('1', '50 ms', 'back', max_retries => 1)));
@@ -302,7 +302,7 @@ $poster->sql('BEGIN');
 $poster->sql('SAVEPOINT s');
 $poster->sql(q(DELETE FROM evsched.event WHERE queue = 'back'));
 $other->sql(q(SELECT evsched.post('"marker"', '100 ms', 'back')));
-is($b->event->{payload}, 'marker', 'what a savepoint deletes is passed over');
+is($bob->event->{payload}, 'marker', 'what a savepoint deletes is passed over');
 is_back('ROLLBACK TO', run_all($poster, 'ROLLBACK TO s'));
 $poster->sql('COMMIT');
 
@@ -311,20 +311,20 @@ $poster->sql('BEGIN');
 $poster->sql(q(SELECT evsched.cancel('p', 'back')));
 $poster->sql(q(PREPARE TRANSACTION 'p'));
 $other->sql(q(SELECT evsched.post('"marker"', '100 ms', 'back')));
-is($b->event->{payload}, 'marker', 'what a prepared transaction cancels is passed over');
+is($bob->event->{payload}, 'marker', 'what a prepared transaction cancels is passed over');
 is_back('ROLLBACK PREPARED', run_all($other, q(ROLLBACK PREPARED 'p')));
 
 # A prepared transaction survives a restart, and fires when it is committed.
 $poster->sql('BEGIN');
 $poster->sql(q(SELECT evsched.post('"prepared"', '0', max_retries => 1)));
 $poster->sql(q(PREPARE TRANSACTION 'p'));
-$_->quit for $a, $b, $poster, $other, $publisher;
+$_->quit for $ann, $bob, $poster, $other, $publisher;
 $server->restart;
-$a = listener($server, 'a', max_events => 100);
+$ann = listener($server, 'a', max_events => 100);
 $other = session($server, 'other');
 wait_asleep(new_scheduler($server));
 my $result = run_all($other, q(COMMIT PREPARED 'p'));
-$event = $a->event;
+$event = $ann->event;
 is($event->{payload}, 'prepared', 'COMMIT PREPARED after a restart wakes it');
 on_time($event, 'at once', $result->{ended});
 

@@ -39,35 +39,35 @@ sub listeners
 }
 
 # The listener next in turn is killed before the due time.
-my ($a, $b) = map { listener($server, $_, queue => 'kill', conf_timeout => '1 min') } qw(a b);
+my ($ann, $bob) = map { listener($server, $_, queue => 'kill', conf_timeout => '1 min') } qw(a b);
 post('kill', 1, '300 ms');
-$a->kill9;
-my $event = $b->event;
+$ann->kill9;
+my $event = $bob->event;
 on_time($event, 'an event of one killed before comes to another');
 is($event->{num_retries}, 0, 'as a first delivery');
-is($b->confirm($event), 't', 'confirmed');
+is($bob->confirm($event), 't', 'confirmed');
 
 # Killed while it holds an unconfirmed event.
 for my $how ('killed', 'terminated', 'gone')
 {
 	my $held;
 
-	$a = listener($server, 'a', queue => 'kill', max_events => 3, conf_timeout => '1 min');
-	$b->quit;
+	$ann = listener($server, 'a', queue => 'kill', max_events => 3, conf_timeout => '1 min');
+	$bob->quit;
 	wait_until(sub { listeners('kill') eq 'a' }, 'b to be gone');
-	$b = listener($server, 'b', queue => 'kill', conf_timeout => '1 min');
+	$bob = listener($server, 'b', queue => 'kill', conf_timeout => '1 min');
 	post_numbers('kill', 2, '0');
-	$held = [ $a->events(2) ];
+	$held = [ $ann->events(2) ];
 	my $since = time;
-	if ($how eq 'killed') { $a->kill9; }
-	elsif ($how eq 'gone') { $a->quit; }
-	else { $poster->sql("SELECT pg_terminate_backend(${\$a->pid})"); }
-	my @again = $b->events(2);
+	if ($how eq 'killed') { $ann->kill9; }
+	elsif ($how eq 'gone') { $ann->quit; }
+	else { $poster->sql("SELECT pg_terminate_backend(${\$ann->pid})"); }
+	my @again = $bob->events(2);
 	is_deeply([ map { $_->{id} } @again ], [ map { $_->{id} } @$held ],
 		"what one held that is $how comes to another");
 	is_deeply([ map { $_->{num_retries} } @again ], [ 1, 1 ], 'as a failed delivery');
 	cmp_ok($again[1]{at} - $since, '<', 0.15, 'at once');
-	$b->confirm($_) for @again;
+	$bob->confirm($_) for @again;
 	is(listeners('kill'), 'b', 'and it is no listener any more');
 }
 
@@ -115,76 +115,76 @@ is_deeply([ sort map { "$_->{queue} $_->{payload}" } $join->events(2) ],
 $join->quit;
 
 # The credit: as many as max_events at a time.
-$a = listener($server, 'a', queue => 'credit', max_events => 3);
+$ann = listener($server, 'a', queue => 'credit', max_events => 3);
 post_numbers('credit', 10, '0');
-my @events = $a->events(3);
-is_deeply([ $a->events_so_far ], [], 'it gets as many as max_events');
-is($a->sql(q(SELECT unconfirmed FROM evsched.listeners WHERE queue = 'credit')), 3,
+my @events = $ann->events(3);
+is_deeply([ $ann->events_so_far ], [], 'it gets as many as max_events');
+is($ann->sql(q(SELECT unconfirmed FROM evsched.listeners WHERE queue = 'credit')), 3,
 	'which the view counts');
-$a->confirm($_) for @events[ 0, 1 ];
-push @events, $a->events(2);
+$ann->confirm($_) for @events[ 0, 1 ];
+push @events, $ann->events(2);
 is_deeply([ map { $_->{payload} } @events ], [ 1 .. 5 ], 'and one for each that it confirms');
-is_deeply([ $a->events_so_far ], [], 'no more');
-$a->sql(q(SELECT evsched.set_max_events(5, 'credit')));
-push @events, $a->events(2);
-is_deeply([ $a->events_so_far ], [], 'a higher max_events gives it more at once');
-$a->sql(q(SELECT evsched.set_max_events(1, 'credit')));
-$a->confirm($_) for @events[ 2 .. 5 ];
-is_deeply([ $a->events_so_far ], [], 'a lower one gives it less');
-is($a->sql(q(SELECT max_events FROM evsched.listeners WHERE queue = 'credit')), 1, 'one');
-$a->confirm($events[6]);
-push @events, $a->event;
-is_deeply([ $a->events_so_far ], [], 'at a time');
-$a->sql(q(SELECT evsched.set_max_events(0, 'credit')));
-push @events, $a->events(2);
+is_deeply([ $ann->events_so_far ], [], 'no more');
+$ann->sql(q(SELECT evsched.set_max_events(5, 'credit')));
+push @events, $ann->events(2);
+is_deeply([ $ann->events_so_far ], [], 'a higher max_events gives it more at once');
+$ann->sql(q(SELECT evsched.set_max_events(1, 'credit')));
+$ann->confirm($_) for @events[ 2 .. 5 ];
+is_deeply([ $ann->events_so_far ], [], 'a lower one gives it less');
+is($ann->sql(q(SELECT max_events FROM evsched.listeners WHERE queue = 'credit')), 1, 'one');
+$ann->confirm($events[6]);
+push @events, $ann->event;
+is_deeply([ $ann->events_so_far ], [], 'at a time');
+$ann->sql(q(SELECT evsched.set_max_events(0, 'credit')));
+push @events, $ann->events(2);
 is_deeply([ map { $_->{payload} } @events ], [ 1 .. 10 ], 'and 0 what join was given');
 
 # leave: what it holds stays its own; with release it goes back.
-$a->quit;
-$a = listener($server, 'a', queue => 'leave', conf_timeout => '500 ms');
-$b = listener($server, 'b', queue => 'leave', conf_timeout => '1 min');
+$ann->quit;
+$ann = listener($server, 'a', queue => 'leave', conf_timeout => '500 ms');
+$bob = listener($server, 'b', queue => 'leave', conf_timeout => '1 min');
 post('leave', 1, '0');
-my $held = $a->event;
-is($a->sql(q(SELECT evsched.leave('leave'))), 't', 'a leaves');
-is($a->sql(q(SELECT evsched.leave('leave'))), 'f', 'once');
+my $held = $ann->event;
+is($ann->sql(q(SELECT evsched.leave('leave'))), 't', 'a leaves');
+is($ann->sql(q(SELECT evsched.leave('leave'))), 'f', 'once');
 is(listeners('leave'), 'b', 'it is no listener any more');
 post('leave', 2, '100 ms');
-my $new = $b->event;
+my $new = $bob->event;
 is($new->{payload}, 2, 'new events go to another');
 on_time($new, 'on time');
-$event = $b->event;
+$event = $bob->event;
 is($event->{payload}, 1, 'what it held does so when its lease is over');
 near($event->{at}, $held->{at} + 0.5, 'not before');
 is($event->{num_retries}, 1, 'and is counted');
-$b->confirm($_) for $new, $event;
+$bob->confirm($_) for $new, $event;
 
-$a->join(queue => 'leave', conf_timeout => '1 min');
+$ann->join(queue => 'leave', conf_timeout => '1 min');
 post_numbers('leave', 2, '0');
-@events = ($b->event_within(0.2) // (), $a->events_so_far);
-@events = ($b->events_so_far, @events);
+@events = ($bob->event_within(0.2) // (), $ann->events_so_far);
+@events = ($bob->events_so_far, @events);
 is(scalar @events, 2, 'two events are delivered');
-for my $session ($a, $b)
+for my $session ($ann, $bob)
 {
 	my ($name) = $session->name;
-	my ($heir) = grep { $_ != $session } $a, $b;
+	my ($heir) = grep { $_ != $session } $ann, $bob;
 
 	is($session->sql(q(SELECT evsched.leave('leave', release => true))), 't', "$name leaves");
-	last if $session == $b;
+	last if $session == $bob;
 	$session->join(queue => 'leave', conf_timeout => '1 min');
 }
-my @released = map { $_->events_so_far } $a, $b;
+my @released = map { $_->events_so_far } $ann, $bob;
 is_deeply([ grep { $_->{num_retries} != 0 } @released ], [], 'what is released is not counted');
-$_->sql(q(SELECT evsched.leave('leave', true))) for $a, $b;
+$_->sql(q(SELECT evsched.leave('leave', true))) for $ann, $bob;
 is($poster->sql(q(SELECT count(*) FROM evsched.events WHERE queue = 'leave' AND state = 'ready')), 2,
 	'both are ready again');
-$b->join(queue => 'leave', conf_timeout => '1 min');
-@events = $b->events(2);
+$bob->join(queue => 'leave', conf_timeout => '1 min');
+@events = $bob->events(2);
 is_deeply([ map { $_->{num_retries} } @events ], [ 0, 0 ], 'as if never delivered');
-my $released = $b->try(q(SELECT evsched.leave('leave', true)));
-$b->quit;
+my $released = $bob->try(q(SELECT evsched.leave('leave', true)));
+$bob->quit;
 
 # The ways out: each takes the listener out at once.
-$a->quit;
+$ann->quit;
 my %way = (
 	'DISCARD ALL' => sub { 'DISCARD ALL' },
 	'UNLISTEN *' => sub { 'UNLISTEN *' },
@@ -192,44 +192,44 @@ my %way = (
 	'leave with release' => sub { q(SELECT evsched.leave('way', release => true)) });
 for my $way (sort keys %way)
 {
-	$a = session($server, 'a');
-	my $channel = $a->join(queue => 'way', conf_timeout => '1 min');
-	$b = listener($server, 'b', queue => 'way', conf_timeout => '1 min');
+	$ann = session($server, 'a');
+	my $channel = $ann->join(queue => 'way', conf_timeout => '1 min');
+	$bob = listener($server, 'b', queue => 'way', conf_timeout => '1 min');
 	post('way', '"held"', '0');
-	is($a->event->{payload}, 'held', "$way: it holds an event");
-	my $out = $a->try($way{$way}->($channel));
+	is($ann->event->{payload}, 'held', "$way: it holds an event");
+	my $out = $ann->try($way{$way}->($channel));
 	is($out->{error}, undef, 'it is no error');
 	is(listeners('way'), 'b', 'it is out of the ring');
-	$event = $b->event;
+	$event = $bob->event;
 	is($event->{payload}, 'held', 'its event goes to another');
 	cmp_ok($event->{at} - $out->{ended}, '<', 0.05, 'at once');
 	is($event->{num_retries}, $way =~ /release/ ? 0 : 1, 'and is counted, or not');
-	$b->confirm($event);
+	$bob->confirm($event);
 	post('way', $_, '20 ms') for 1, 2;
-	is_deeply([ map { $_->{payload} } $b->events(2) ], [ 1, 2 ], 'the next go to another, too');
-	is_deeply([ $a->events_so_far ], [], 'not to it');
+	is_deeply([ map { $_->{payload} } $bob->events(2) ], [ 1, 2 ], 'the next go to another, too');
+	is_deeply([ $ann->events_so_far ], [], 'not to it');
 	is($poster->sql(q(SELECT count(evsched.confirm(id)) FROM evsched.event WHERE queue = 'way')), 2,
 		'confirmed');
 
 	# It may come back.
-	$b->quit;
-	$a->join(queue => 'way');
+	$bob->quit;
+	$ann->join(queue => 'way');
 	post('way', '"back"', '0');
-	is($a->event->{payload}, 'back', 'it may join again');
+	is($ann->event->{payload}, 'back', 'it may join again');
 	is($poster->sql(q(SELECT count(evsched.confirm(id)) FROM evsched.event WHERE queue = 'way')), 1,
 		'confirmed');
-	$a->quit;
+	$ann->quit;
 	wait_until(sub { listeners('way') eq '' }, 'all to be gone');
 }
 
 # The same node again: replaces the older one, at the ring's end.
 my $older = listener($server, 'n', queue => 'node', max_events => 1);
-$b = listener($server, 'b', queue => 'node', max_events => 1);
+$bob = listener($server, 'b', queue => 'node', max_events => 1);
 my $newer = listener($server, 'n', queue => 'node', max_events => 1);
 is(listeners('node'), 'b n', 'a node joins once');
 is($poster->sql(q(SELECT pid FROM evsched.listeners WHERE node = 'n')), $newer->pid, 'the newer one');
 post_numbers('node', 2, '50 ms');
-is($b->event->{payload}, 1, 'it stands at the end of the ring');
+is($bob->event->{payload}, 1, 'it stands at the end of the ring');
 is($newer->event->{payload}, 2, 'and is served');
 is_deeply([ $older->events_so_far ], [], 'the older one is not');
 $older->quit;
@@ -237,17 +237,17 @@ is(listeners('node'), 'b n', 'its end does not matter any more');
 $newer->join(queue => 'node', max_events => 2);
 post_numbers('node', 1, '0');
 is($newer->event->{payload}, 1, 'joining again changes the terms');
-$_->quit for $b, $newer;
+$_->quit for $bob, $newer;
 
 # A long name survives; no name is one, too.
 my $name = "node \x{27} \"" . 'x' x 92;
-$a = session($server, 'a');
-$a->join(node => $name, queue => 'name');
+$ann = session($server, 'a');
+$ann->join(node => $name, queue => 'name');
 is(listeners('name'), $name, 'a node name of 100 characters survives');
 my $unnamed = session($server, 'u');
 $unnamed->sql(q(SELECT evsched.join(queue => 'unnamed')));
 is(listeners('unnamed'), 'pid-' . $unnamed->pid, 'a node without a name is called by its pid');
-$_->quit for $a, $unnamed;
+$_->quit for $ann, $unnamed;
 
 # Eight sessions join at the same instant, a hundred times.
 my @eight = map { session($server, "e$_") } 1 .. 8;

@@ -137,26 +137,26 @@ for my $how ('kill -9 of its client', 'pg_terminate_backend', 'the end of its cl
 }
 
 # A rollback gives to listeners what was taken, promptly.
-my $a = listener($server, 'a', queue => 'back');
+my $ann = listener($server, 'a', queue => 'back');
 $one->sql('BEGIN');
 $poster->sql(q(SELECT evsched.post('1', '50 ms', 'back', max_retries => 1)));
 $one->sql('SELECT pg_advisory_lock(1)');
-$a->sql(q(SELECT evsched.set_max_events(1, 'back')));
-my $event = $a->event;
+$ann->sql(q(SELECT evsched.set_max_events(1, 'back')));
+my $event = $ann->event;
 is(take($one, 'back', 1), '', 'what is delivered is not taken');
 $one->sql('COMMIT');
 $poster->sql(q(SELECT evsched.post('2', '0', 'back', max_retries => 1)));
-is_deeply([ $a->events_so_far ], [], 'the listener has no credit');
+is_deeply([ $ann->events_so_far ], [], 'the listener has no credit');
 $one->sql('BEGIN');
 is(take($one, 'back', 2), '2', 'a take passes over what is delivered');
-is($a->confirm($event), 't', 'the listener has credit again');
-is_deeply([ $a->events_so_far ], [], 'there is nothing for it');
+is($ann->confirm($event), 't', 'the listener has credit again');
+is_deeply([ $ann->events_so_far ], [], 'there is nothing for it');
 my $rollback = $one->try('ROLLBACK');
-$event = $a->event;
+$event = $ann->event;
 is($event->{payload}, 2, 'it gets what a rollback gives back');
 cmp_ok($event->{at} - $rollback->{ended}, '<', 0.05, 'at once');
 is($event->{num_retries}, 0, 'uncounted');
-$a->quit;
+$ann->quit;
 
 # Told, not served: one session wakes eight takers.
 my $told = listener($server, 'told', queue => 'told', max_events => 0);
@@ -231,15 +231,15 @@ is(receive($receiver, 'lease', 1, '700 ms'), 1, 'one is received');
 is(receive($one, 'lease', 9, '10 min'), 2, 'another gets the other');
 is(receive($one, 'lease', 9, '1 s') . take($one, 'lease', 9), '', 'nobody gets them again');
 $receiver->kill9;
-$a = listener($server, 'a', queue => 'lease');
-$event = $a->event;
+$ann = listener($server, 'a', queue => 'lease');
+$event = $ann->event;
 is($event->{payload}, 1, 'the lease does not end with its session');
 near($event->{at}, $received + 0.7, 'but when its time is over');
 is($event->{num_retries}, 1, 'and is counted');
-is($a->confirm($event), 't', 'confirmed');
+is($ann->confirm($event), 't', 'confirmed');
 is($one->sql(q(SELECT evsched.confirm(id) FROM evsched.event WHERE queue = 'lease')), 't',
 	'the other is confirmed, too');
-$a->quit;
+$ann->quit;
 
 post_numbers('lease', 2);
 $one->sql('BEGIN');

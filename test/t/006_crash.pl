@@ -29,11 +29,11 @@ sub schedulers
 
 # A new scheduler finds leases, counts and listeners as they were.
 my $poster = session($server, 'poster');
-my ($a, $b) = map { listener($server, $_, max_events => 2, conf_timeout => '1 s') } qw(a b);
-$b->sql('SELECT evsched.set_max_events(1)');
+my ($ann, $bob) = map { listener($server, $_, max_events => 2, conf_timeout => '1 s') } qw(a b);
+$bob->sql('SELECT evsched.set_max_events(1)');
 $poster->sql(q(SELECT evsched.post('1', max_retries => 3)));
-my $first = $a->event;
-my $retry = $b->event;
+my $first = $ann->event;
+my $retry = $bob->event;
 is($retry->{num_retries}, 1, 'an event is delivered a second time');
 $poster->sql(q(SELECT evsched.post('2', queue => 'pull', max_retries => 3)));
 $poster->sql(q(SELECT id FROM evsched.receive('pull', 1, '1.5 s')));
@@ -44,10 +44,10 @@ $poster->sql("SELECT pg_terminate_backend($old)");
 new_scheduler($server, $old);
 is_deeply([ $poster->rows('SELECT node, unconfirmed FROM evsched.listeners ORDER BY node') ],
 	[ [ 'a', 0 ], [ 'b', 1 ] ], 'a new scheduler: listeners and leases stay');
-my $third = $a->event;
+my $third = $ann->event;
 is($third->{num_retries}, 2, 'counts stay');
 near($third->{at}, $retry->{at} + 1, 'and deadlines');
-is($a->confirm($third), 't', 'confirmed');
+is($ann->confirm($third), 't', 'confirmed');
 my $puller = listener($server, 'puller', queue => 'pull');
 my $pulled = $puller->event;
 near($pulled->{at}, $received + 1.5, 'also those of receive');
@@ -59,7 +59,7 @@ $old = scheduler_pid($server);
 $poster->sql(q(SELECT evsched.post('3', '20 ms', max_retries => 3)));
 $poster->sql("SELECT pg_terminate_backend($old)");
 new_scheduler($server, $old);
-my $event = (grep { defined } $a->event_within(0.5), $b->event_within(0.5))[0];
+my $event = (grep { defined } $ann->event_within(0.5), $bob->event_within(0.5))[0];
 is($event->{payload}, 3, 'what falls due in between is delivered');
 is($poster->sql("SELECT evsched.confirm($event->{id})"), 't', 'confirmed');
 
@@ -71,7 +71,7 @@ wait_until(sub { launcher_pid() != 0 && launcher_pid() != $launcher }, 'a new la
 wait_asleep(launcher_pid(), 0.1);
 is(schedulers(), 1, 'a new launcher: there is one scheduler');
 $poster->sql(q(SELECT evsched.post('4', '20 ms', max_retries => 3)));
-$event = (grep { defined } $a->event_within(0.5), $b->event_within(0.5))[0];
+$event = (grep { defined } $ann->event_within(0.5), $bob->event_within(0.5))[0];
 is($event->{payload}, 4, 'which works');
 is($poster->sql("SELECT evsched.confirm($event->{id})"), 't', 'confirmed');
 $scheduler = scheduler_pid($server);
@@ -79,7 +79,7 @@ $poster->sql("SELECT pg_terminate_backend($scheduler)");
 new_scheduler($server, $scheduler);
 wait_asleep(launcher_pid(), 0.1);
 is(schedulers(), 1, 'and is replaced when it dies, by one');
-$_->quit for $a, $b;
+$_->quit for $ann, $bob;
 
 # Load: four posters, four listeners, each with a ledger of its own.
 my %client;

@@ -108,24 +108,24 @@ is($none->sql('SELECT 1'), 1, 'who had joined has still a session');
 $_->quit for $none, $drop;
 
 # DROP EXTENSION with leases out: ids that start again hide nothing.
-my $a = $in{one};
-$a->sql('SELECT evsched.leave()');
+my $ann = $in{one};
+$ann->sql('SELECT evsched.leave()');
 for my $round (1 .. 3)
 {
-	$a->join(max_events => 20, conf_timeout => '10 min');
-	$a->sql(<<'SQL');
+	$ann->join(max_events => 20, conf_timeout => '10 min');
+	$ann->sql(<<'SQL');
 SELECT evsched.post_many(array_agg(to_jsonb(g)), max_retries => 5) FROM generate_series(1, 10) g
 SQL
-	$a->sql(q(SELECT evsched.post('1', queue => 'pull', max_retries => 5)));
-	is_deeply([ map { $_->{payload} } $a->events(10) ], [ 1 .. 10 ],
+	$ann->sql(q(SELECT evsched.post('1', queue => 'pull', max_retries => 5)));
+	is_deeply([ map { $_->{payload} } $ann->events(10) ], [ 1 .. 10 ],
 		"life $round of the extension: every event comes");
-	my $id = $a->sql(q(SELECT id FROM evsched.receive('pull', 9, '10 min')));
+	my $id = $ann->sql(q(SELECT id FROM evsched.receive('pull', 9, '10 min')));
 	is($id, 11, 'the ids start again') if $round > 1;
-	$a->sql('DROP EXTENSION evsched');
-	$a->sql('CREATE EXTENSION evsched');
-	is($a->sql('SELECT count(*) FROM evsched.listeners'), 0, 'a new one has no listeners');
-	is($a->sql('SELECT count(*) FROM evsched.events'), 0, 'and no events');
-	is_deeply([ $a->events_so_far ], [], 'nor does it send any');
+	$ann->sql('DROP EXTENSION evsched');
+	$ann->sql('CREATE EXTENSION evsched');
+	is($ann->sql('SELECT count(*) FROM evsched.listeners'), 0, 'a new one has no listeners');
+	is($ann->sql('SELECT count(*) FROM evsched.events'), 0, 'and no events');
+	is_deeply([ $ann->events_so_far ], [], 'nor does it send any');
 }
 works('one', 'the last one works');
 

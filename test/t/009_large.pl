@@ -8,7 +8,7 @@ use Time::HiRes qw(time);
 
 my $server = start_server('large', conf => "max_wal_size = 2GB\n");
 my $poster = session($server, 'poster');
-my $a = listener($server, 'a', max_events => 2000, conf_timeout => '1 min');
+my $ann = listener($server, 'a', max_events => 2000, conf_timeout => '1 min');
 
 # What was posted, and what came of it, as text.
 $poster->sql('CREATE TABLE sent (n serial, id bigint, payload jsonb)');
@@ -66,9 +66,9 @@ INSERT INTO sent (id, payload)
 SELECT evsched.post(p, max_retries => $max_retries), p FROM (SELECT \$json\$$payload\$json\$::jsonb) t (p)
 SQL
 	}
-	my @events = $a->events(scalar @payloads);
+	my @events = $ann->events(scalar @payloads);
 	is(scalar(grep { $_->{fetch} } @events), 3, 'some have to be fetched');
-	file($a, $_) for @events;
+	file($ann, $_) for @events;
 	compare("max_retries $max_retries", scalar @payloads);
 	is($poster->sql('SELECT count(*) FROM evsched.event'), $max_retries ? @payloads : 0,
 		$max_retries ? 'they wait for their confirmation' : 'they are gone');
@@ -89,13 +89,13 @@ SQL
 	my $longest = 0;
 	for (1 .. $n)
 	{
-		my $event = $a->event;
+		my $event = $ann->event;
 		my $length = length $event->{raw};
 
 		$fetched++ if $event->{fetch};
 		$longest = $length if $event->{batch} == 1 && $length > $longest;
-		file($a, $event);
-		$a->confirm($event) if $max_retries;
+		file($ann, $event);
+		$ann->confirm($event) if $max_retries;
 	}
 	is($longest, 7999, 'a notification takes what fits, and no more');
 	compare("$n lengths about the limit, max_retries $max_retries", $n);
@@ -106,89 +106,89 @@ SQL
 # Names of all kinds.
 my $queue = 'k"\' ' . "\x{e4}" x 10 . ' \\';
 my $key = '{"\\ ' . "\x{20ac}" x 80;
-$a->join(queue => $queue);
+$ann->join(queue => $queue);
 my $quoted_queue = $queue =~ s/'/''/gr;
 my $id = $poster->sql("SELECT evsched.post('1', '100 ms', queue => '$quoted_queue', key => '$key', max_retries => 1)");
-my $event = $a->event;
-is($a->sql("SELECT (e->>'queue' = '$quoted_queue') AND (e->>'key' = '$key')
+my $event = $ann->event;
+is($ann->sql("SELECT (e->>'queue' = '$quoted_queue') AND (e->>'key' = '$key')
 			FROM jsonb_array_elements(\$json\$$event->{raw}\$json\$) e"), 't', 'names survive, too');
-is($a->sql("SELECT evsched.confirm('$key', '$quoted_queue')"), 't', 'and find it');
+is($ann->sql("SELECT evsched.confirm('$key', '$quoted_queue')"), 't', 'and find it');
 
 # fetch: what is large and to be confirmed can be fetched until then.
 my $large = q('"' || repeat('x', 20000) || '"');
 $poster->sql("SELECT evsched.post(($large)::jsonb, max_retries => 2)");
-$event = $a->event;
+$event = $ann->event;
 is_deeply($event->{fetch}, JSON::PP::true, 'a large event is to be fetched');
 for (1 .. 2)
 {
-	is($a->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002, 'it is fetched');
+	is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002, 'it is fetched');
 }
-is($a->confirm($event), 't', 'and confirmed');
-is($a->sql("SELECT count(*) FROM evsched.fetch('{$event->{id}}')"), 0, 'then it is gone');
+is($ann->confirm($event), 't', 'and confirmed');
+is($ann->sql("SELECT count(*) FROM evsched.fetch('{$event->{id}}')"), 0, 'then it is gone');
 $id = $poster->sql(q(SELECT evsched.post('1', '1 hour')));
-is($a->sql("SELECT count(*) FROM evsched.fetch('{$id, NULL, -5}')"), 0, 'only delivered events are fetched');
+is($ann->sql("SELECT count(*) FROM evsched.fetch('{$id, NULL, -5}')"), 0, 'only delivered events are fetched');
 $poster->sql("SELECT evsched.cancel($id)");
 
 # With max_retries 0 it is removed in the transaction that fetches it, and takes credit
 # until then.
-$a->quit;
-$a = listener($server, 'a', max_events => 1, conf_timeout => '500 ms');
+$ann->quit;
+$ann = listener($server, 'a', max_events => 1, conf_timeout => '500 ms');
 for (1 .. 2)
 {
 	$poster->sql("SELECT evsched.post(($large)::jsonb)");
 }
-$event = $a->event;
-is_deeply([ $a->events_so_far ], [], 'an event to be fetched takes credit');
-$a->sql('BEGIN');
-is($a->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002, 'it is fetched');
-$a->sql('ROLLBACK');
-is($a->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002,
+$event = $ann->event;
+is_deeply([ $ann->events_so_far ], [], 'an event to be fetched takes credit');
+$ann->sql('BEGIN');
+is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002, 'it is fetched');
+$ann->sql('ROLLBACK');
+is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002,
 	'again, for that was rolled back');
-my $second = $a->event;
-is($a->sql("SELECT count(*) FROM evsched.fetch('{$event->{id}}')"), 0, 'once');
+my $second = $ann->event;
+is($ann->sql("SELECT count(*) FROM evsched.fetch('{$event->{id}}')"), 0, 'once');
 ok($second->{fetch}, 'the next comes');
 ok($server->poll_query_until('postgres',
 		"SELECT count(*) = 1 FROM evsched.dead_event WHERE why = 'not fetched' AND id = $second->{id}"),
 	'an event that is not fetched is dead');
 near($poster->sql("SELECT extract(epoch FROM died_at) FROM evsched.dead_event WHERE id = $second->{id}"),
 	$second->{at} + 0.5, 'after conf_timeout');
-is($a->sql("SELECT count(*) FROM evsched.fetch('{$second->{id}}')"), 0, 'and cannot be fetched any more');
+is($ann->sql("SELECT count(*) FROM evsched.fetch('{$second->{id}}')"), 0, 'and cannot be fetched any more');
 is($poster->sql(q(SELECT evsched.redrive('default'))), 1, 'but redriven');
-$event = $a->event;
+$event = $ann->event;
 is($event->{id}, $second->{id}, 'it comes again');
-is($a->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002, 'and is fetched');
+is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002, 'and is fetched');
 is($poster->sql('SELECT count(*) FROM evsched.event'), 0, 'nothing is left');
-$a->quit;
+$ann->quit;
 
 # The credit in bytes: 128 kB of notifications; one event always.
-$a = listener($server, 'a', max_events => 2000, conf_timeout => '1 min');
+$ann = listener($server, 'a', max_events => 2000, conf_timeout => '1 min');
 $poster->sql(<<'SQL');
 SELECT count(*) FROM evsched.post_many((SELECT array_agg(to_jsonb(g || repeat('x', 7000))) FROM generate_series(1, 100) g),
 									   max_retries => 1)
 SQL
-my @events = map { $a->event } 1 .. 10;
+my @events = map { $ann->event } 1 .. 10;
 wait_until(
 	sub {
-		push @events, $a->events_so_far;
+		push @events, $ann->events_so_far;
 		return $poster->sql('SELECT starving FROM evsched.queues WHERE queue = \'default\'') eq 't';
 	},
 	'the rest to wait');
-push @events, $a->events_so_far;
+push @events, $ann->events_so_far;
 cmp_ok(scalar @events * 7100, '<=', 131072 + 8000, 'no more than 128 kB are unconfirmed');
 cmp_ok(scalar @events * 7200, '>=', 131072 - 8000, 'but that much');
 for (1 .. 100)
 {
-	my $event = shift @events // $a->event;
-	$a->confirm($event);
-	push @events, $a->events_so_far if !@events;
+	my $event = shift @events // $ann->event;
+	$ann->confirm($event);
+	push @events, $ann->events_so_far if !@events;
 }
 is($poster->sql('SELECT count(*) FROM evsched.event'), 0, 'confirmed, the rest comes');
-$a->quit;
+$ann->quit;
 
 # A hundred thousand overdue events and a slow listener: no more than its credit, and
 # other queues are served on time.
 my $slow = listener($server, 'slow', queue => 'many', max_events => 5, conf_timeout => '1 min');
-my $b = listener($server, 'b', queue => 'other', max_events => 100);
+my $bob = listener($server, 'b', queue => 'other', max_events => 100);
 $poster->sql(<<'SQL');
 INSERT INTO evsched.event (queue, due_at, payload, max_retries)
 SELECT 'many', clock_timestamp() - '1 hour'::interval, to_jsonb(g), 3 FROM generate_series(1, 100000) g
@@ -200,9 +200,9 @@ for my $i (1 .. 40)
 	$poster->sql("SELECT evsched.post('$i', '20 ms', 'other', max_retries => 1)");
 	$slow->confirm(shift @events) if $i % 2;
 	push @events, $slow->events(1) if $i % 2;
-	my $event = $b->event;
+	my $event = $bob->event;
 	$late++ if $event->{late} > 0.05;
-	$b->confirm($event);
+	$bob->confirm($event);
 }
 is($late, 0, '100000 overdue events and a slow listener: another queue is on time');
 is_deeply([ $slow->events_so_far ], [], 'the slow one gets no more than its credit');
