@@ -34,8 +34,8 @@ static void expire_lease(EvschedTable *table, const EvschedLease *lease, Timesta
 static EvschedVerdict decide_over(EvschedTable *table, void *arg);
 static void count_against_listener(const EvschedLease *lease);
 
-/* Deals with the leases that are over by this clock, the first ones first. */
-void
+/* Deals with the leases that are over by this clock; false where none is. */
+bool
 evsched_expire_run(EvschedStore store, int database, int64 clock)
 {
 	static EvschedLease over[BATCH_LEASES];
@@ -44,7 +44,7 @@ evsched_expire_run(EvschedStore store, int database, int64 clock)
 	int			n = evsched_lease_collect_over(database, clock, over, BATCH_LEASES);
 
 	if (n == 0)
-		return;
+		return false;
 	evsched_process_begin();
 	evsched_table_open_for_write(&table, "evsched lease");
 	for (int i = 0; i < n; i++)
@@ -54,6 +54,7 @@ evsched_expire_run(EvschedStore store, int database, int64 clock)
 	}
 	evsched_table_close(&table);
 	evsched_process_end();
+	return true;
 }
 
 static void

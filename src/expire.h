@@ -7,6 +7,6 @@
 
 #include "evsched.h"
 
-extern void evsched_expire_run(EvschedStore store, int database, int64 clock);
+extern bool evsched_expire_run(EvschedStore store, int database, int64 clock);
 
 #endif							/* EVSCHED_EXPIRE_H */

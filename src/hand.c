@@ -53,7 +53,7 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name)
 
 		if (strcmp(listener->queue_name, queue_name) != 0)
 			continue;
-		if (credit > 0 && evsched_reader_is_blocked(listener))
+		if (evsched_reader_is_blocked(listener))
 			hands->blocked = true;
 		else if (credit > 0)
 			add_hand(hands, l, credit);
@@ -128,15 +128,10 @@ evsched_hand_tell(EvschedHands *hands)
 	evsched_notice_tell(hands->told_channel);
 }
 
-/*
- * What is left goes out, and who has had a turn goes to the ring's end.  Is there
- * anybody whose reading is to be watched?
- */
-bool
+/* What is left goes out, and who has had a turn goes to the ring's end. */
+void
 evsched_hand_send_all(EvschedHands *hands)
 {
-	bool		watch = hands->unread || hands->blocked;
-
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < hands->n; i++)
 	{
@@ -153,9 +148,7 @@ evsched_hand_send_all(EvschedHands *hands)
 			continue;
 		evsched_notice_send(&hand->pending, hand->channel);
 		evsched_reader_sent(hand->ref, hand->bytes_once);
-		watch = true;
 	}
-	return watch;
 }
 
 static void

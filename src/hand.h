@@ -58,6 +58,6 @@ extern EvschedHand *evsched_hand_choose(EvschedHands *hands, bool once);
 extern EvschedOffer evsched_hand_offer(EvschedHands *hands, EvschedHand *hand,
 									   EvschedTable *table, bool once);
 extern void evsched_hand_tell(EvschedHands *hands);
-extern bool evsched_hand_send_all(EvschedHands *hands);
+extern void evsched_hand_send_all(EvschedHands *hands);
 
 #endif							/* EVSCHED_HAND_H */

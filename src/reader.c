@@ -104,7 +104,7 @@ evsched_reader_check_at(void)
 
 /*
  * Ends the sessions whose clients have not read for too long.  Returns when to
- * look again (µs, monotonic), PG_INT64_MAX when all have read all.
+ * look again (µs, monotonic), PG_INT64_MAX when all read.
  */
 int64
 evsched_reader_check(EvschedStore store, int64 clock)
@@ -125,7 +125,7 @@ evsched_reader_check(EvschedStore store, int64 clock)
 			listener->stuck_since = clock;
 		else if (clock - listener->stuck_since >= evsched_write_timeout * INT64CONST(1000))
 			end_session(listener);
-		if (listener->stuck_since != 0 || !has_read_all(listener))
+		if (listener->stuck_since != 0)
 			next = evsched_reader_check_at();
 	}
 	LWLockRelease(evsched_lease_lock);

@@ -178,7 +178,9 @@ run_loop(void)
 			proc_exit(0);		/* the launcher looks what is there instead */
 
 		clock = evsched_lease_clock();
-		evsched_expire_run(store, database, clock);
+		/* Who has not confirmed may be one who does not read. */
+		if (evsched_expire_run(store, database, clock))
+			check_readers_at = clock;
 		if (check_readers_at <= clock)
 			check_readers_at = evsched_reader_check(store, clock);
 		collect_touched();

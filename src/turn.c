@@ -43,7 +43,6 @@ typedef struct Turn
 	bool		starving;		/* it is due, but nobody has a credit */
 	bool		blocked;		/* it is due, but must wait a little */
 	TimestampTz linger_until;	/* DT_NOEND: nobody lingers */
-	bool		watch;			/* somebody's reading is to be watched */
 } Turn;
 
 static int	collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving);
@@ -87,7 +86,7 @@ evsched_turn_run(EvschedStore store, int slot)
 		run_named(turn, slot, mark.low);
 		next.again |= turn->starving && !rest_starving(turn);
 		next.progress |= turn->handed > 0;
-		next.watch |= turn->watch;
+		next.watch |= turn->hands.blocked || turn->hands.unread;
 		next.blocked |= turn->blocked || evsched_place_before(turn->held, EVSCHED_PLACE_LAST);
 		low = evsched_place_min(low, evsched_place_min(turn->stop, turn->held));
 		wake = evsched_place_min(wake, waits_for(turn));
@@ -160,7 +159,6 @@ run_named(Turn *turn, int slot, EvschedPlace from)
 	{
 		turn->stop = from;
 		turn->starving = true;
-		turn->watch = turn->hands.blocked;
 		return;
 	}
 	evsched_table_open_for_write(&turn->table, "evsched turn");
@@ -168,7 +166,7 @@ run_named(Turn *turn, int slot, EvschedPlace from)
 	if (lingers(&turn->hands))
 		count_available(turn, from);
 	hand_out(turn, from);
-	turn->watch = evsched_hand_send_all(&turn->hands);
+	evsched_hand_send_all(&turn->hands);
 	evsched_table_close(&turn->table);
 }
 

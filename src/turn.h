@@ -14,7 +14,7 @@ typedef struct EvschedNextTurn
 	TimestampTz at;				/* else then, or when it is touched */
 	bool		blocked;		/* something is to be looked at again soon */
 	bool		progress;		/* something was handed out */
-	bool		watch;			/* somebody's reading is to be watched */
+	bool		watch;			/* somebody does not seem to read */
 } EvschedNextTurn;
 
 extern EvschedNextTurn evsched_turn_run(EvschedStore store, int slot);

@@ -45,7 +45,7 @@ sub quick
 	my $result = $admin->try($statement);
 
 	is($result->{error}, undef, $name);
-	cmp_ok($result->{ended} - $result->{began}, '<', 1, 'quickly');
+	cmp_ok($result->{ended} - $result->{began}, '<', 4, 'before the server gives up');
 	return;
 }
 
