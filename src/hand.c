@@ -234,12 +234,12 @@ hand_leased(EvschedHands *hands, EvschedHand *hand, EvschedTable *table,
 
 	if (!has_room(hand))
 		return EVSCHED_OFFER_REFUSED;
-	evsched_effect_granted(table->store, place.id);
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	granted = evsched_listener_is_joined(hand->ref) && evsched_lease_grant(&lease) != NULL;
 	LWLockRelease(evsched_lease_lock);
 	if (!granted)
 		return log_if_full() ? EVSCHED_OFFER_BLOCKED : EVSCHED_OFFER_REFUSED;
+	evsched_effect_granted(table->store, place.id);
 	hand->credit--;
 	hand->bytes -= lease.bytes;
 	hand->empty = false;

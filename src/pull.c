@@ -263,7 +263,6 @@ lease_row(Pull *pull)
 
 	if (attempt != EVSCHED_ATTEMPT_DONE)
 		return attempt;
-	evsched_effect_granted(table->store, place.id);
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	granted = evsched_lease_grant(&lease) != NULL;
 	full = !granted && evsched_lease_table_full();
@@ -274,7 +273,10 @@ lease_row(Pull *pull)
 				 errmsg("no more than %d events can be delivered and unconfirmed",
 						evsched_max_leases),
 				 errhint("Confirm some, or raise evsched.max_leases.")));
-	return granted ? EVSCHED_ATTEMPT_DONE : EVSCHED_ATTEMPT_GONE;
+	if (!granted)
+		return EVSCHED_ATTEMPT_GONE;
+	evsched_effect_granted(table->store, place.id);
+	return EVSCHED_ATTEMPT_DONE;
 }
 
 /* Waits for calls of take under way that do not look for leases. */

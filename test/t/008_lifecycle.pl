@@ -38,7 +38,7 @@ sub works
 	return;
 }
 
-# Runs a statement of the admin's; ok when it needed less than a second.
+# Runs a statement of the admin's; the server itself gives up after 5 s.
 sub quick
 {
 	my ($statement, $name) = @_;

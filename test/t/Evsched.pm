@@ -18,6 +18,9 @@ use Evsched::Session;
 our @EXPORT_OK = qw(start_server session listener on_time near nothing_early
   scheduler_pid new_scheduler wait_asleep wait_until process_state blocked_in);
 
+# What a test dies of is told beside its results, not in its log only.
+$SIG{__DIE__} = sub { diag(@_) if defined $^S && !$^S; };
+
 # An event is with its listener this soon after it is due (seconds).
 use constant PROMPT => 0.05;
 
