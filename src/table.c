@@ -23,6 +23,7 @@
 #include "access/htup_details.h"
 #include "access/nbtree.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
@@ -315,7 +316,10 @@ evsched_table_try_lock(EvschedTable *table, ItemPointer tid)
 	return explain(table, result);
 }
 
-/* Is an open transaction about to change or delete the row found last? */
+/*
+ * Has another transaction changed or deleted the row found last, or is it about
+ * to?  Our snapshot may be older than its commit.
+ */
 bool
 evsched_table_is_changing(EvschedTable *table)
 {
@@ -325,7 +329,11 @@ evsched_table_is_changing(EvschedTable *table)
 	bool		changing = false;
 
 	if (!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask))
-		changing = TransactionIdIsInProgress(HeapTupleHeaderGetUpdateXid(tuple->t_data));
+	{
+		TransactionId xid = HeapTupleHeaderGetUpdateXid(tuple->t_data);
+
+		changing = TransactionIdIsInProgress(xid) || TransactionIdDidCommit(xid);
+	}
 	if (must_free)
 		heap_freetuple(tuple);
 	return changing;
