@@ -118,6 +118,11 @@ SELECT count(*), count(DISTINCT due_at) AS due_times, min(payload::int), max(pay
 FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM evsched.event) e;
 DELETE FROM evsched.event;
 
+-- whatever the bounds of the arrays
+SELECT count(*) FROM evsched.post_many('[5:6]={1,2}', '[0:1]={1 h,2 h}', 'post', '[-1:0]={a,b}');
+SELECT key, payload, minutes FROM posted;
+DELETE FROM evsched.event;
+
 -- as many keys as events; the same key twice in one call is the same event
 SELECT id AS a FROM evsched.post('"first"', '1 h', 'post', 'x') id \gset
 SELECT n, id = :a AS same, id = first_value(id) OVER (ORDER BY n) AS as_before
@@ -403,6 +408,9 @@ SELECT payload FROM evsched.take('noticed', 10);
 INSERT INTO evsched.event (queue, due_at, payload) VALUES ('noticed', 'infinity', '"updated"');
 SELECT payload FROM evsched.take('noticed', 10);
 UPDATE evsched.event SET due_at = '2001-01-01' WHERE queue = 'noticed';
+SELECT payload FROM evsched.take('noticed', 10);
+INSERT INTO evsched.event (queue, due_at, payload) VALUES ('elsewhere', '2001-01-01', '"moved"');
+UPDATE evsched.event SET queue = 'noticed' WHERE queue = 'elsewhere';
 SELECT payload FROM evsched.take('noticed', 10);
 COPY evsched.event (queue, due_at, payload) FROM STDIN;
 noticed	2001-01-01	"copied"

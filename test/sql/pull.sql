@@ -100,6 +100,25 @@ SELECT payload FROM evsched.take('take', 10);
 ROLLBACK;
 SELECT count(*) FROM evsched.take('take', 10);
 
+-- ... and within savepoints of it
+BEGIN;
+SAVEPOINT a;
+SELECT evsched.post('"of a"', '-1 h', 'take') > 0 AS posted;
+SAVEPOINT b;
+SELECT payload FROM evsched.take('take', 10);
+ROLLBACK TO b;
+SELECT payload FROM evsched.take('take', 10);
+ROLLBACK TO a;
+SELECT payload FROM evsched.take('take', 10);
+SELECT evsched.post('"of a, again"', '-1 h', 'take') > 0 AS posted;
+SAVEPOINT c;
+SELECT payload FROM evsched.take('take', 10);
+RELEASE c;
+ROLLBACK TO a;
+SELECT evsched.post('"kept"', '-1 h', 'take') > 0 AS posted;
+COMMIT;
+SELECT payload FROM evsched.take('take', 10);
+
 -- what becomes due before the place where the last call stopped is found
 SELECT pg_temp.post('take', '{5,4,3}');
 SELECT payload FROM evsched.take('take', 1);

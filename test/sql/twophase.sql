@@ -98,6 +98,34 @@ SELECT payload FROM evsched.receive('twophase', 10, '1 h');
 SELECT payload, state, failed FROM twophase_live;
 SELECT evsched.confirm(:a);
 
+-- finished by another session
+SELECT evsched.post('"received"', '-2 h', 'twophase', NULL, 3) AS a \gset
+SELECT evsched.post('"confirmed"', '-1 h', 'twophase', NULL, 3) AS b \gset
+BEGIN;
+SELECT payload FROM evsched.receive('twophase', 1, '1 h');
+PREPARE TRANSACTION 'evsched_a';
+SELECT payload FROM evsched.receive('twophase', 1, '1 h');
+BEGIN;
+SELECT evsched.confirm(:b);
+PREPARE TRANSACTION 'evsched_b';
+\c
+SELECT payload, state FROM twophase_live WHERE id = :b;
+ROLLBACK PREPARED 'evsched_a';
+ROLLBACK PREPARED 'evsched_b';
+SELECT payload, state, failed FROM twophase_live;
+SELECT payload, num_retries FROM evsched.receive('twophase', 10, '1 h');
+BEGIN;
+SELECT evsched.change_delay(:a, '-1 s');
+SAVEPOINT s;
+SELECT evsched.cancel(:b);
+ROLLBACK TO s;
+PREPARE TRANSACTION 'evsched_a';
+\c
+COMMIT PREPARED 'evsched_a';
+SELECT payload, state, failed FROM twophase_live;
+SELECT payload FROM evsched.take('twophase', 10);
+SELECT evsched.confirm(:a), evsched.confirm(:b);
+
 -- join listens, and that cannot be prepared
 \set VERBOSITY sqlstate
 BEGIN;

@@ -44,10 +44,12 @@ class Session:
         psycopg2.extras.register_default_json(self.conn, loads=lambda value: value)
         self.reading = True
         self.confirm = None     # "each", "batch", or nothing
+        self.confirm_sql = "SELECT evsched.confirm(%s::bigint[])"
         self.quiet = False      # events are counted instead of printed
         self.ids = []
         self.disorder = 0
         self.early = 0
+        self.latest = 0         # how late the latest one was, in seconds
         self.last_place = None
 
     def run(self):
@@ -109,13 +111,14 @@ class Session:
         place = (due, event["id"])
         self.ids.append(event["id"])
         self.early += due is not None and now < due
+        self.latest = max(self.latest, now - due if due is not None else 0)
         self.disorder += None not in (due, self.last_place) and place < self.last_place
         self.last_place = place if due is not None else None
 
     def confirm_ids(self, ids):
         with self.conn.cursor() as cursor:
             try:
-                cursor.execute("SELECT evsched.confirm(%s::bigint[])", (ids,))
+                cursor.execute(self.confirm_sql, (ids,))
                 done = cursor.fetchone()[0]
             except psycopg2.Error as error:
                 if self.conn.closed:
@@ -134,7 +137,7 @@ class Session:
             say(reply=do)
         elif do == "summary":
             say(reply=do, count=len(self.ids), distinct=len(set(self.ids)),
-                disorder=self.disorder, early=self.early,
+                disorder=self.disorder, early=self.early, latest=self.latest,
                 ids=self.ids if command.get("with_ids") else None)
 
     def execute(self, sql, data=None):

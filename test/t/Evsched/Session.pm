@@ -149,7 +149,7 @@ sub mode
 	return $self->reply;
 }
 
-# {count, distinct, disorder, early} of all events so far; with_ids => 1: and ids.
+# {count, distinct, disorder, early, latest} of all events so far; with_ids => 1: and ids.
 sub summary
 {
 	my ($self, %options) = @_;
