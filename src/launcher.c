@@ -59,11 +59,15 @@ typedef struct Charge
 
 static Charge charges[EVSCHED_MAX_DATABASES];
 static bool short_of_workers;
+static Oid	wanted_database;
+static bool found_database;
 static int	probing = EVSCHED_NO_SLOT;	/* where one asks for the extension */
 
 static void probe_all(void);
 static void for_each_database(void (*visit) (Form_pg_database));
+static bool can_be_served(Form_pg_database form);
 static void probe_database(Form_pg_database form);
+static void compare_database(Form_pg_database form);
 static bool database_exists(Oid oid);
 static void look_after(int slot, TimestampTz now);
 static bool may_start(int slot);
@@ -149,20 +153,25 @@ for_each_database(void (*visit) (Form_pg_database))
 	evsched_process_end();
 }
 
+/* Templates are to be copied, and an interrupted DROP DATABASE leaves a ruin. */
+static bool
+can_be_served(Form_pg_database form)
+{
+	return form->datallowconn && !form->datistemplate &&
+		form->datconnlimit != DATCONNLIMIT_INVALID_DB;
+}
+
 static void
 probe_database(Form_pg_database form)
 {
-	if (form->datallowconn && !form->datistemplate)
+	if (can_be_served(form))
 		evsched_database_probe(form->oid);
 }
-
-static Oid	wanted_database;
-static bool found_database;
 
 static void
 compare_database(Form_pg_database form)
 {
-	if (form->oid == wanted_database && form->datallowconn && !form->datistemplate)
+	if (form->oid == wanted_database && can_be_served(form))
 		found_database = true;
 }
 

@@ -12,10 +12,11 @@ my $poster = session($server, 'poster');
 # Posts an event that is to be confirmed; its id.
 sub post
 {
-	my ($queue, $payload, $delay) = @_;
+	my ($queue, $payload, $delay, $max_retries) = @_;
 
+	$max_retries //= 5;
 	return $poster->sql(
-		"SELECT evsched.post('$payload', '$delay', queue => '$queue', max_retries => 5)");
+		"SELECT evsched.post('$payload', '$delay', queue => '$queue', max_retries => $max_retries)");
 }
 
 sub post_numbers
@@ -70,6 +71,17 @@ for my $how ('killed', 'terminated', 'gone')
 	$bob->confirm($_) for @again;
 	is(listeners('kill'), 'b', 'and it is no listener any more');
 }
+
+# The last of its deliveries, and its listener is killed: dead.
+my $doomed = listener($server, 'doomed', queue => 'doomed', conf_timeout => '1 min');
+my $last = post('doomed', 1, '0', 1);
+$doomed->sql("SELECT evsched.reject($last)") if $doomed->event;
+is($doomed->event->{num_retries}, 1, 'the last delivery');
+my $killed_at = time;
+$doomed->kill9;
+wait_until(sub { $poster->sql("SELECT count(*) FROM evsched.dead_event WHERE id = $last") == 1 },
+	'it to die');
+cmp_ok(time - $killed_at, '<', 0.5, 'its listener is killed: it is dead at once');
 
 # Nobody listens.
 post('nobody', '"waits"', '0');

@@ -208,5 +208,40 @@ SQL
 	}
 }
 
+# The notification queue is kept from filling up: by a session that listens to something
+# else and stays in a transaction. Events that need no confirmation wait until it has room.
+$server->append_conf('postgresql.conf', 'evsched.max_notify_usage = 0.00005');
+$server->reload;
+my $holder = session($server, 'holder');
+$holder->sql('LISTEN noise');
+$holder->sql('BEGIN');
+$holder->sql('SELECT 1');
+$noise->sql("SELECT count(pg_notify('noise', g || repeat('z', 7900))) FROM generate_series(1, 200) g");
+is($noise->sql('SELECT pg_notification_queue_usage() > 0.0001'), 't', 'the notification queue fills up');
+my $once = listener($server, 'once', queue => 'once');
+my ($posted, $arrived) = (0, 0);
+my $paused = 0;
+while ($posted < 500 && !$paused)
+{
+	$posted += $poster->sql(q(SELECT count(evsched.post('1', queue => 'once')) FROM generate_series(1, 10)));
+	for (1 .. 10)
+	{
+		my $event = $once->event_within(0.3);
+
+		$arrived++ if $event;
+		$paused = !$event;
+		last if $paused;
+	}
+}
+ok($paused, 'events with max_retries 0 wait') || diag("$arrived of $posted came");
+$poster->sql(q(SELECT evsched.post('1', '50 ms', 'good', max_retries => 1)));
+$event = $good->event;
+on_time($event, 'others do not');
+$good->confirm($event);
+$holder->sql('COMMIT');
+my $freed = time;
+$once->events($posted - $arrived);
+cmp_ok(time - $freed, '<', 2, 'when there is room, they come');
+
 nothing_early();
 done_testing();

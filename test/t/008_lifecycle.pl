@@ -99,6 +99,18 @@ $drop->sql('ROLLBACK TO s');
 $drop->sql('COMMIT');
 $none->sql(q(SELECT evsched.post('"still here"', '50 ms')));
 on_time($none->event, 'nor does one in a savepoint');
+$drop->sql('BEGIN');
+$drop->sql('DROP EXTENSION evsched');
+$none->send(q(SELECT evsched.post('"meanwhile"')));
+wait_until(
+	sub {
+		$admin->sql(q(SELECT count(*) FROM pg_stat_activity
+					  WHERE wait_event_type = 'Lock' AND application_name = 'none')) == 1;
+	},
+	'a post to wait for the DROP EXTENSION');
+my $rolled_back = $drop->try('ROLLBACK');
+is($none->reply->{error}, undef, 'a post that waited for it goes on');
+cmp_ok($none->event->{at} - $rolled_back->{ended}, '<', 0.1, 'and its event comes');
 my $result = $drop->try('DROP EXTENSION evsched');
 is($result->{error}, undef, 'DROP EXTENSION');
 cmp_ok($result->{ended} - $result->{began}, '<', 0.5, 'does not wait for the scheduler');
@@ -200,34 +212,59 @@ quick('CREATE DATABASE born', 'CREATE DATABASE with the extension in template1')
 wait_until(sub { served() =~ /\bborn\b/ }, 'a scheduler of born');
 works('born', 'it is served');
 
-# Nothing due: nothing runs, neither in the processes nor in the idle listener.
+# Nothing due, or nobody to give it to: nothing runs, neither in the processes nor in the
+# idle listener. One that has all it may hold, one that is told and does not answer, a queue
+# of nobody, and a time far away.
 my $idle = session($server, 'idle', dbname => 'one');
-$idle->join;
+$idle->join(queue => 'full', max_events => 1, conf_timeout => '10 min');
+$idle->join(queue => 'told', max_events => 0);
+$idle->sql("SELECT evsched.post('1', '0', '$_', max_retries => 3)") for qw(full full told nobody);
 $idle->sql(q(SELECT evsched.post('"far"', '1 hour')));
+is($idle->event->{queue}, 'full', 'one event is held');
+ok($idle->telling, 'one is told of');
+my $far = session($server, 'far', dbname => 'one');
+$far->sql('SELECT evsched.cancel(0)');
 my %pid = (
 	scheduler => scheduler_pid($server, 'one'),
 	launcher => $admin->sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'evsched launcher')),
 	listener => $idle->pid);
-wait_asleep($pid{$_}, 0.5) for keys %pid;
 my $transactions = q(SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'one');
-my $commits = -1;
-wait_until(
-	sub {
-		my $before = $commits;
 
-		$commits = $admin->sql($transactions);
-		return $commits == $before;
-	},
-	'the statistics to settle');
+# Waits until everything sleeps, and has told the statistics what it did.
+sub settle
+{
+	my $commits = -1;
+
+	wait_asleep($pid{$_}, 0.5) for keys %pid;
+	wait_until(
+		sub {
+			my $before = $commits;
+
+			$commits = $admin->sql($transactions);
+			return $commits == $before;
+		},
+		'the statistics to settle');
+	return $commits;
+}
+
+my $commits = settle();
 my %before = map { $_ => process_state($pid{$_}) } keys %pid;
 my $until = time + 3;
 wait_until(sub { time > $until }, 'three seconds to pass');
 for my $process (sort keys %pid)
 {
 	is_deeply(process_state($pid{$process}), $before{$process},
-		"the $process does not wake up while nothing is due");
+		"the $process does not wake up while there is nothing to do");
 }
 is($admin->sql($transactions), $commits, 'and there are no transactions');
+
+# Nor does it for what is later than what it waits for, nor for other databases.
+$far->sql(q(SELECT evsched.post('"further"', '2 hours'))) for 1 .. 50;
+$far->sql(q(SELECT evsched.post('1', queue => 'nobody'))) for 1 .. 50;
+my $busier = listener($server, 'busier', dbname => 'born', mode => { confirm => 'each', quiet => 1 });
+$busier->sql(q(SELECT evsched.post('1', max_retries => 1))) for 1 .. 100;
+wait_until(sub { $busier->summary->{count} == 100 }, 'another database to be served');
+is_deeply(process_state($pid{scheduler}), $before{scheduler}, 'posts for later, and of others, do not wake it');
 
 nothing_early();
 done_testing();

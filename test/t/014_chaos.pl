@@ -71,21 +71,33 @@ my %scripts = (
 	delete_back => [ 2, 'BEGIN;', "DELETE FROM evsched.event WHERE id IN $locked;", $sleep, 'ROLLBACK;' ],
 	lock => [ 2, 'BEGIN;', "SELECT FROM evsched.event WHERE id IN $locked;", $sleep, 'COMMIT;' ],
 );
-my $folder = PostgreSQL::Test::Utils::tempdir();
-my @files;
-for my $name (sort keys %scripts)
-{
-	my ($weight, @lines) = @{ $scripts{$name} };
 
-	append_to_file("$folder/$name", $any . join("\n", map { s/\s*\n\s*/ /gr } @lines) . "\n");
-	push @files, '-f', "$folder/$name\@$weight";
-}
+# Listeners that come and go, and confirm nothing.
+my $join = q(SELECT evsched.join('n' || :client_id, 'q' || :q, :n, '40 ms'););
+my %joins = (
+	join_leave => [ 4, $join, $sleep, q(SELECT evsched.leave('q' || :q);) ],
+	join_release => [ 4, $join, $sleep, q(SELECT evsched.leave('q' || :q, release => true);) ],
+	join_discard => [ 2, $join, $sleep, 'DISCARD ALL;' ],
+	join_unlisten => [ 2, $join, $sleep, 'UNLISTEN *;' ],
+	join_twice => [ 2, $join, $join, q(SELECT evsched.set_max_events(:n, 'q' || :q);), 'UNLISTEN *;' ],
+	join_back => [ 2, 'BEGIN;', $join, $sleep, 'ROLLBACK;' ],
+);
+my $folder = PostgreSQL::Test::Utils::tempdir();
 
 # Lets them loose for so many seconds.
 sub chaos
 {
-	my ($name, $seconds) = @_;
+	my ($name, $seconds, %scripts) = @_;
+	my @files;
 
+	for my $script (sort keys %scripts)
+	{
+		my ($weight, @lines) = @{ $scripts{$script} };
+		my $file = "$folder/$seconds$script";
+
+		append_to_file($file, $any . join("\n", map { s/\s*\n\s*/ /gr } @lines) . "\n");
+		push @files, '-f', "$file\@$weight";
+	}
 	$server->pgbench("-n -c 8 -j 2 -T $seconds", 0, [qr/number of failed transactions: 0 /], [qr{^$}],
 		$name, {}, @files);
 	return;
@@ -105,7 +117,7 @@ sub add_up
 }
 
 # Nobody joins. What is left can be taken.
-chaos('without listeners', 4);
+chaos('without listeners', 4, %scripts);
 wait_until(
 	sub {
 		$session->sql(q(SELECT count(*) FROM evsched.events WHERE state <> 'ready')) == 0;
@@ -123,7 +135,7 @@ SQL
 is($taken, $left, "take finds all of the $left that are left");
 add_up('without listeners');
 
-# Each queue has two listeners.
+# Each queue has two listeners that stay, and others.
 my $book = 'WITH done AS (INSERT INTO done SELECT id FROM unnest(%s::bigint[]) id '
   . 'WHERE evsched.confirm(id) RETURNING id) SELECT count(*) FROM done';
 my @listeners;
@@ -137,7 +149,7 @@ for my $queue (@queues)
 			mode => { confirm => 'each', confirm_sql => $book, quiet => 1 });
 	}
 }
-chaos('with listeners', 5);
+chaos('with listeners', 5, %scripts, %joins);
 my $empty = eval {
 	local $Evsched::Session::patience = 10;
 	wait_until(sub { $session->sql('SELECT count(*) FROM evsched.event') == 0 }, 'all to be confirmed');
