@@ -13,7 +13,9 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
+#include "catalog/pg_database.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 
 /* A process's number among all of the server's. */
 #if PG_VERSION_NUM >= 170000
@@ -22,6 +24,13 @@
 #else
 #define EVSCHED_MY_PROCNO		(MyProc->pgprocno)
 #define EVSCHED_PROC_IN_TRANSACTION(proc) ((proc)->lxid != InvalidLocalTransactionId)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define evsched_owns_database(oid, role) \
+	object_ownercheck(DatabaseRelationId, oid, role)
+#else
+#define evsched_owns_database(oid, role)	pg_database_ownercheck(oid, role)
 #endif
 
 /*

@@ -28,6 +28,7 @@ typedef struct Databases
 
 static Databases *databases;
 
+static void request(Oid oid, bool probe, int holds);
 static void wake_launcher(void);
 static void wake_process(int procno);
 
@@ -111,6 +112,19 @@ evsched_database_vacate(int slot)
 	db->oid = InvalidOid;
 }
 
+/* Does anybody want something of the launcher there? */
+bool
+evsched_database_is_asked_for(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	bool		asked;
+
+	SpinLockAcquire(&db->mutex);
+	asked = db->probe || db->holds > 0;
+	SpinLockRelease(&db->mutex);
+	return asked;
+}
+
 /* Has a scheduler found the extension there? */
 bool
 evsched_database_is_served(int slot)
@@ -141,16 +155,7 @@ evsched_database_wake(int slot)
 void
 evsched_database_probe(Oid oid)
 {
-	int			slot = evsched_database_find(oid, true);
-	EvschedDatabase *db;
-
-	if (slot == EVSCHED_NO_SLOT)
-		return;
-	db = &databases->slot[slot];
-	SpinLockAcquire(&db->mutex);
-	db->probe = true;
-	SpinLockRelease(&db->mutex);
-	wake_launcher();
+	request(oid, true, 0);
 }
 
 /* Tells the scheduler of a database that the extension may be gone. */
@@ -173,32 +178,14 @@ evsched_database_recheck(Oid oid)
 void
 evsched_database_hold(Oid oid)
 {
-	int			slot = evsched_database_find(oid, true);
-
-	if (slot == EVSCHED_NO_SLOT)
-		return;
-	SpinLockAcquire(&databases->slot[slot].mutex);
-	databases->slot[slot].holds++;
-	SpinLockRelease(&databases->slot[slot].mutex);
-	wake_launcher();
+	request(oid, false, 1);
 }
 
 /* Lets a database go; the launcher looks what is there now. */
 void
 evsched_database_unhold(Oid oid)
 {
-	int			slot = evsched_database_find(oid, false);
-	EvschedDatabase *db;
-
-	if (slot == EVSCHED_NO_SLOT)
-		return;
-	db = &databases->slot[slot];
-	SpinLockAcquire(&db->mutex);
-	if (db->holds > 0)
-		db->holds--;
-	db->probe = true;
-	SpinLockRelease(&db->mutex);
-	wake_launcher();
+	request(oid, true, -1);
 }
 
 bool
@@ -266,18 +253,24 @@ evsched_database_is_wanted(int slot)
 	return wanted;
 }
 
-/* This process is the scheduler of the database from now on. */
-void
+/* This process is the scheduler of the database from now on, unless there is one. */
+bool
 evsched_database_set_scheduler(int slot, Oid table)
 {
 	EvschedDatabase *db = &databases->slot[slot];
+	bool		free;
 
 	SpinLockAcquire(&db->mutex);
-	db->scheduler_procno = EVSCHED_MY_PROCNO;
-	db->scheduler_pid = MyProcPid;
-	db->table = table;
+	free = db->scheduler_pid == 0 || db->scheduler_pid == MyProcPid;
+	if (free)
+	{
+		db->scheduler_procno = EVSCHED_MY_PROCNO;
+		db->scheduler_pid = MyProcPid;
+		db->table = table;
+	}
 	SpinLockRelease(&db->mutex);
 	wake_launcher();
+	return free;
 }
 
 /* This process is no longer the scheduler of the database. */
@@ -316,6 +309,27 @@ evsched_launcher_set(int procno)
 	SpinLockAcquire(&databases->mutex);
 	databases->launcher_procno = procno;
 	SpinLockRelease(&databases->mutex);
+}
+
+/* Under the directory lock, so that the slot is not given up just then. */
+static void
+request(Oid oid, bool probe, int holds)
+{
+	int			slot;
+
+	LWLockAcquire(evsched_directory_lock, LW_EXCLUSIVE);
+	slot = evsched_database_find_locked(oid, true);
+	if (slot != EVSCHED_NO_SLOT)
+	{
+		EvschedDatabase *db = &databases->slot[slot];
+
+		SpinLockAcquire(&db->mutex);
+		db->probe |= probe;
+		db->holds = Max(db->holds + holds, 0);
+		SpinLockRelease(&db->mutex);
+	}
+	LWLockRelease(evsched_directory_lock);
+	wake_launcher();
 }
 
 static void

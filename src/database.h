@@ -34,6 +34,7 @@ extern EvschedDatabase *evsched_database_get(int slot);
 extern int	evsched_database_find_locked(Oid oid, bool create);
 extern void evsched_database_vacate(int slot);
 extern bool evsched_database_is_served(int slot);
+extern bool evsched_database_is_asked_for(int slot);
 
 extern void evsched_database_wake(int slot);
 extern void evsched_database_probe(Oid oid);
@@ -46,7 +47,7 @@ extern bool evsched_database_take_probe(int slot);
 
 extern void evsched_database_set_wanted(int slot, bool wanted);
 extern bool evsched_database_is_wanted(int slot);
-extern void evsched_database_set_scheduler(int slot, Oid table);
+extern bool evsched_database_set_scheduler(int slot, Oid table);
 extern void evsched_database_clear_scheduler(int slot);
 extern bool evsched_database_take_recheck(int slot);
 

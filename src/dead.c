@@ -51,6 +51,7 @@ evsched_dead_add(TupleTableSlot *row, const char *why, const char *sqlstate)
 	Datum		values[lengthof(columns) + 2];
 	char		nulls[lengthof(columns) + 3];
 	Interval	age = {.time = evsched_dead_age * USECS_PER_MINUTE};
+	EvschedCaller caller;
 	int			n = lengthof(columns);
 
 	for (int i = 0; i < n; i++)
@@ -64,10 +65,10 @@ evsched_dead_add(TupleTableSlot *row, const char *why, const char *sqlstate)
 	nulls[n + 1] = sqlstate ? ' ' : 'n';
 	nulls[n + 2] = '\0';
 
-	evsched_statement_begin();
+	evsched_statement_begin(&caller);
 	evsched_statement_run(EVSCHED_STMT_DEAD_ADD, values, nulls);
 	evsched_statement_run(EVSCHED_STMT_DEAD_PRUNE, (Datum[]) {IntervalPGetDatum(&age)}, NULL);
-	evsched_statement_end();
+	evsched_statement_end(&caller);
 }
 
 /* redrive(queue, max_events) */
@@ -114,13 +115,14 @@ static Datum
 run_counting(EvschedStatement statement, Datum *values, const char *nulls,
 			 const char *command)
 {
+	EvschedCaller caller;
 	Datum		n;
 	bool		isnull;
 
 	PreventCommandIfReadOnly(command);
-	evsched_statement_begin();
+	evsched_statement_begin(&caller);
 	evsched_statement_run(statement, values, nulls);
 	n = evsched_statement_value(0, 1, &isnull);
-	evsched_statement_end();
+	evsched_statement_end(&caller);
 	return n;
 }

@@ -17,13 +17,14 @@
 #include "effect.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "utils/memutils.h"
 
 #include "mark.h"
 #include "shared.h"
 
-/* How many of the latest notes are compared before a new one is kept. */
-#define MERGE_DEPTH		8
+/* Notes are found again by a hash, one for each of its values. */
+#define NUM_RECENT		256
 
 typedef struct Note
 {
@@ -40,6 +41,8 @@ typedef enum DeedKind
 	DEED_END_LEASE,				/* on commit */
 	DEED_CONFIRM,				/* on commit: end the lease, credit the listener */
 	DEED_GRANTED,				/* on abort: give back */
+	DEED_TOLD,					/* on abort: tell again */
+	DEED_SENT,					/* on abort: not sent */
 	DEED_JOIN,
 	DEED_LEAVE,
 	DEED_LEAVE_AND_RELEASE,
@@ -52,13 +55,16 @@ typedef struct Deed
 	DeedKind	kind;
 	EvschedStore store;			/* of leases */
 	int64		id;
-	EvschedListenerRef listener;	/* of join and leave */
+	uint64		serial;
+	EvschedListenerRef listener;	/* of the others */
+	int64		bytes;			/* of sent */
 } Deed;
 
 /* Both arrays live in TopTransactionContext and are gone with it. */
 static Note *notes;
 static int	num_notes;
 static int	max_notes;
+static int	recent[NUM_RECENT];		/* numbers of notes; past the end: none */
 static Deed *deeds;
 static int64 num_deeds;
 static int64 max_deeds;
@@ -71,8 +77,7 @@ static void end_subtransaction(SubXactEvent event, SubTransactionId id,
 static void forget_all(void);
 static void add_note(EvschedStore store, const char *queue, EvschedPlace place,
 					 bool on_commit);
-static void add_deed(DeedKind kind, EvschedStore store, int64 id,
-					 EvschedListenerRef listener);
+static void add_deed(Deed deed);
 static void commit_deed(const Deed *deed);
 static void abort_deed(const Deed *deed);
 static void refuse_to_prepare(void);
@@ -114,36 +119,72 @@ evsched_effect_first(EvschedStore store, const char *queue)
 	return first;
 }
 
+/* To be called while the event's row is locked: a later lease is another one. */
 void
 evsched_effect_end_lease(EvschedStore store, int64 id, bool confirmed)
 {
-	add_deed(confirmed ? DEED_CONFIRM : DEED_END_LEASE, store, id,
-			 (EvschedListenerRef) {0, 0});
+	EvschedLease *lease;
+	Deed		deed = {.kind = confirmed ? DEED_CONFIRM : DEED_END_LEASE, .store = store, .id = id};
+
+	if (!evsched_shared_ready())
+		return;
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	lease = evsched_lease_find(store, id);
+	if (lease != NULL)
+		deed.serial = lease->serial;
+	LWLockRelease(evsched_lease_lock);
+	if (deed.serial != 0)
+		add_deed(deed);
 }
 
 void
-evsched_effect_granted(EvschedStore store, int64 id)
+evsched_effect_granted(const EvschedLease *lease)
 {
-	add_deed(DEED_GRANTED, store, id, (EvschedListenerRef) {0, 0});
+	add_deed((Deed) {.kind = DEED_GRANTED, .store = lease->store, .id = lease->id,
+			 .serial = lease->serial});
+}
+
+void
+evsched_effect_told(EvschedListenerRef listener)
+{
+	add_deed((Deed) {.kind = DEED_TOLD, .listener = listener});
+}
+
+void
+evsched_effect_sent(EvschedListenerRef listener, int64 bytes)
+{
+	add_deed((Deed) {.kind = DEED_SENT, .listener = listener, .bytes = bytes});
 }
 
 void
 evsched_effect_join(EvschedListenerRef listener)
 {
-	add_deed(DEED_JOIN, (EvschedStore) {0, 0}, 0, listener);
+	add_deed((Deed) {.kind = DEED_JOIN, .listener = listener});
 }
 
 void
 evsched_effect_leave(EvschedListenerRef listener, bool release)
 {
-	add_deed(release ? DEED_LEAVE_AND_RELEASE : DEED_LEAVE, (EvschedStore) {0, 0}, 0,
-			 listener);
+	add_deed((Deed) {.kind = release ? DEED_LEAVE_AND_RELEASE : DEED_LEAVE, .listener = listener});
 }
 
 void
 evsched_effect_exit(void)
 {
-	add_deed(DEED_EXIT, (EvschedStore) {0, 0}, 0, (EvschedListenerRef) {0, 0});
+	if (evsched_shared_ready())
+		add_deed((Deed) {.kind = DEED_EXIT});
+}
+
+void
+evsched_effect_reserve(void)
+{
+	if (num_deeds + 2 <= max_deeds)
+		return;
+	max_deeds = Max(max_deeds * 2, 32);
+	if (deeds == NULL)
+		deeds = MemoryContextAlloc(TopTransactionContext, max_deeds * sizeof(Deed));
+	else
+		deeds = repalloc_huge(deeds, max_deeds * sizeof(Deed));
 }
 
 void
@@ -243,18 +284,20 @@ forget_all(void)
 	anywhere.database = InvalidOid;
 }
 
-/* Merged with the note of the same queue and level, if it is a recent one. */
+/* Merged with the note of the same queue, level and kind, if it is at hand. */
 static void
 add_note(EvschedStore store, const char *queue, EvschedPlace place, bool on_commit)
 {
 	int			level = GetCurrentTransactionNestLevel();
+	uint32		hash = hash_bytes((const unsigned char *) queue, strlen(queue)) + on_commit;
+	int		   *recent_note = &recent[hash % NUM_RECENT];
 	Note	   *note;
 
 	if (!evsched_shared_ready())
 		return;
-	for (int i = num_notes - 1; i >= Max(num_notes - MERGE_DEPTH, 0); i--)
+	if (*recent_note < num_notes)
 	{
-		note = &notes[i];
+		note = &notes[*recent_note];
 		if (note->level == level && note->on_commit == on_commit &&
 			evsched_store_equal(note->store, store) && strcmp(note->queue, queue) == 0)
 		{
@@ -279,32 +322,15 @@ add_note(EvschedStore store, const char *queue, EvschedPlace place, bool on_comm
 	note->store = store;
 	strlcpy(note->queue, queue, sizeof(note->queue));
 	note->place = place;
-	num_notes++;
+	*recent_note = num_notes++;
 }
 
 static void
-add_deed(DeedKind kind, EvschedStore store, int64 id, EvschedListenerRef listener)
+add_deed(Deed deed)
 {
-	if (!evsched_shared_ready())
-		return;
-	if (num_deeds == max_deeds)
-	{
-		int64		max = Max(max_deeds * 2, 32);
-
-		if (deeds == NULL)
-			deeds = MemoryContextAlloc(TopTransactionContext, max * sizeof(Deed));
-		else
-			deeds = repalloc_huge(deeds, max * sizeof(Deed));
-		max_deeds = max;
-	}
-	deeds[num_deeds++] = (Deed)
-	{
-		.level = GetCurrentTransactionNestLevel(),
-			.kind = kind,
-			.store = store,
-			.id = id,
-			.listener = listener
-	};
+	evsched_effect_reserve();
+	deed.level = GetCurrentTransactionNestLevel();
+	deeds[num_deeds++] = deed;
 }
 
 static void
@@ -327,6 +353,8 @@ commit_deed(const Deed *deed)
 				evsched_lease_end(lease);
 			break;
 		case DEED_GRANTED:
+		case DEED_TOLD:
+		case DEED_SENT:
 			break;
 		case DEED_JOIN:
 			evsched_listener_activate(deed->listener);
@@ -361,6 +389,12 @@ abort_deed(const Deed *deed)
 			lease = find_lease(deed);
 			if (lease != NULL)
 				evsched_lease_give_back(lease);
+			break;
+		case DEED_TOLD:
+			evsched_listener_untell(deed->listener);
+			break;
+		case DEED_SENT:
+			evsched_listener_unsend(deed->listener, deed->bytes);
 			break;
 		case DEED_JOIN:
 			evsched_listener_give_up(deed->listener);
@@ -416,5 +450,7 @@ apply_deeds(int64 first, void (*apply) (const Deed *))
 static EvschedLease *
 find_lease(const Deed *deed)
 {
-	return evsched_lease_find(deed->store, deed->id);
+	EvschedLease *lease = evsched_lease_find(deed->store, deed->id);
+
+	return lease != NULL && lease->serial == deed->serial ? lease : NULL;
 }

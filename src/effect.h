@@ -25,7 +25,14 @@ extern EvschedPlace evsched_effect_first(EvschedStore store, const char *queue);
 extern void evsched_effect_end_lease(EvschedStore store, int64 id, bool confirmed);
 
 /* A lease just granted is given back unless the transaction commits. */
-extern void evsched_effect_granted(EvschedStore store, int64 id);
+extern void evsched_effect_granted(const EvschedLease *lease);
+
+/* A listener just told or sent something was not, unless the transaction commits. */
+extern void evsched_effect_told(EvschedListenerRef listener);
+extern void evsched_effect_sent(EvschedListenerRef listener, int64 bytes);
+
+/* Makes room for two of the above, which are called under the lease lock. */
+extern void evsched_effect_reserve(void);
 
 extern void evsched_effect_join(EvschedListenerRef listener);
 /* This session no longer listens to anything. */

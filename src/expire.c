@@ -27,11 +27,12 @@
 typedef struct Over
 {
 	TimestampTz now;
-	EvschedLeaseKind kind;
+	const EvschedLease *lease;	/* as it was collected */
 } Over;
 
 static void expire_lease(EvschedTable *table, const EvschedLease *lease, TimestampTz now);
 static EvschedVerdict decide_over(EvschedTable *table, void *arg);
+static bool is_still_over(EvschedTable *table, const EvschedLease *lease);
 static void count_against_listener(const EvschedLease *lease);
 
 /* Deals with the leases that are over by this clock; false where none is. */
@@ -60,13 +61,14 @@ evsched_expire_run(EvschedStore store, int database, int64 clock)
 static void
 expire_lease(EvschedTable *table, const EvschedLease *lease, TimestampTz now)
 {
-	Over		over = {now, lease->kind};
+	Over		over = {now, lease};
 	EvschedVerdict verdict = EVSCHED_DELETE;
 
 	if (evsched_table_find(table, lease->id))
 	{
 		if (evsched_table_try_change(table, lease->id, decide_over, &over,
-									 &verdict) != EVSCHED_ATTEMPT_DONE)
+									 &verdict) != EVSCHED_ATTEMPT_DONE ||
+			verdict == EVSCHED_KEEP)
 			return;
 		count_against_listener(lease);
 		if (verdict == EVSCHED_DELETE)
@@ -82,7 +84,9 @@ decide_over(EvschedTable *table, void *arg)
 {
 	Over	   *over = arg;
 
-	if (over->kind == EVSCHED_LEASE_FETCH || evsched_dead_is_due(table->row))
+	if (!is_still_over(table, over->lease))
+		return EVSCHED_KEEP;
+	if (over->lease->kind == EVSCHED_LEASE_FETCH || evsched_dead_is_due(table->row))
 		return EVSCHED_DELETE;
 	evsched_table_copy_next(table);
 	evsched_table_set_next(table, EVSCHED_EVENT_DUE_AT,
@@ -90,6 +94,25 @@ decide_over(EvschedTable *table, void *arg)
 	evsched_table_set_next(table, EVSCHED_EVENT_NUM_RETRIES,
 						   Int32GetDatum(evsched_event_next_retry(table->row)));
 	return EVSCHED_UPDATE;
+}
+
+/*
+ * The row is locked now, so the lease can no longer change; but since it was
+ * collected it may have been ended, extended, or granted anew.
+ */
+static bool
+is_still_over(EvschedTable *table, const EvschedLease *lease)
+{
+	EvschedLease *current;
+	bool		over;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	current = evsched_lease_find(lease->store, lease->id);
+	over = current != NULL && current->serial == lease->serial &&
+		current->deadline <= lease->deadline;
+	LWLockRelease(evsched_lease_lock);
+	/* Whoever has moved the event is about to end its lease. */
+	return over && evsched_event_place(table->row).due_at == lease->due_at;
 }
 
 /* Too many in a row, and it gets one event at a time. */

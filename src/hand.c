@@ -30,9 +30,13 @@ static EvschedOffer hand_leased(EvschedHands *hands, EvschedHand *hand,
 static bool is_joined(const EvschedHand *hand);
 static bool log_if_full(void);
 
-/* Who may be handed something, in the order of the ring; and whom to tell. */
+/*
+ * Who may be handed something, in the order of the ring; and whom to tell.  Not
+ * serving: nobody is handed anything, whoever may have joined since that was
+ * decided.
+ */
 void
-evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name)
+evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name, bool serving)
 {
 	EvschedQueue *queue = evsched_queue_get(slot);
 	int			max = queue->num_listeners + 1;
@@ -40,7 +44,7 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name)
 	memset(hands, 0, sizeof(*hands));
 	hands->slot = slot;
 	hands->clock = evsched_lease_clock();
-	hands->told = EVSCHED_NO_SLOT;
+	hands->told.slot = EVSCHED_NO_SLOT;
 	hands->hand = palloc0(sizeof(EvschedHand) * max);
 	initStringInfo(&hands->piece);
 
@@ -55,12 +59,12 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name)
 			continue;
 		if (evsched_reader_is_blocked(listener))
 			hands->blocked = true;
-		else if (credit > 0)
+		else if (credit > 0 && serving)
 			add_hand(hands, l, credit);
-		else if (listener->max_events == 0 && hands->told == EVSCHED_NO_SLOT &&
+		else if (listener->max_events == 0 && hands->told.slot == EVSCHED_NO_SLOT &&
 				 queue->told == EVSCHED_NO_SLOT)
 		{
-			hands->told = l;
+			hands->told = (EvschedListenerRef) {l, listener->generation};
 			strlcpy(hands->told_channel, listener->channel, sizeof(hands->told_channel));
 		}
 	}
@@ -117,15 +121,28 @@ evsched_hand_offer(EvschedHands *hands, EvschedHand *hand, EvschedTable *table, 
 	return EVSCHED_OFFER_TAKEN;
 }
 
-/* One listener that is not served hears that something is due. */
-void
+/*
+ * One listener that is not served hears that something is due; false when it has
+ * gone meanwhile.
+ */
+bool
 evsched_hand_tell(EvschedHands *hands)
 {
+	bool		joined;
+
+	evsched_effect_reserve();
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	evsched_queue_get(hands->slot)->told = hands->told;
-	evsched_listener_to_end(hands->told);
+	joined = evsched_listener_is_joined(hands->told);
+	if (joined)
+	{
+		evsched_queue_get(hands->slot)->told = hands->told.slot;
+		evsched_listener_to_end(hands->told.slot);
+		evsched_effect_told(hands->told);
+	}
 	LWLockRelease(evsched_lease_lock);
-	evsched_notice_tell(hands->told_channel);
+	if (joined)
+		evsched_notice_tell(hands->told_channel);
+	return joined;
 }
 
 /* What is left goes out, and who has had a turn goes to the ring's end. */
@@ -230,16 +247,19 @@ hand_leased(EvschedHands *hands, EvschedHand *hand, EvschedTable *table,
 		.pid = hand->pid,
 		.kind = kind
 	};
-	bool		granted;
+	EvschedLease *granted = NULL;
 
 	if (!has_room(hand))
 		return EVSCHED_OFFER_REFUSED;
+	evsched_effect_reserve();
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	granted = evsched_listener_is_joined(hand->ref) && evsched_lease_grant(&lease) != NULL;
+	if (evsched_listener_is_joined(hand->ref))
+		granted = evsched_lease_grant(&lease);
+	if (granted != NULL)
+		evsched_effect_granted(granted);
 	LWLockRelease(evsched_lease_lock);
-	if (!granted)
+	if (granted == NULL)
 		return log_if_full() ? EVSCHED_OFFER_BLOCKED : EVSCHED_OFFER_REFUSED;
-	evsched_effect_granted(table->store, place.id);
 	hand->credit--;
 	hand->bytes -= lease.bytes;
 	hand->empty = false;

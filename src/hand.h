@@ -39,7 +39,7 @@ typedef struct EvschedHands
 	int			current;		/* whose turn it is */
 	bool		blocked;		/* one is not among them: blocked in writing */
 	bool		unread;			/* one was passed over because it does not read */
-	int			told;			/* slot of one that is only told, or EVSCHED_NO_SLOT */
+	EvschedListenerRef told;	/* one that is only told; EVSCHED_NO_SLOT: none */
 	char		told_channel[EVSCHED_CHANNEL_BYTES];
 } EvschedHands;
 
@@ -53,11 +53,12 @@ typedef enum EvschedOffer
 	EVSCHED_OFFER_BLOCKED		/* nobody can have it now: wait a little */
 } EvschedOffer;
 
-extern void evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name);
+extern void evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name,
+							  bool serving);
 extern EvschedHand *evsched_hand_choose(EvschedHands *hands, bool once);
 extern EvschedOffer evsched_hand_offer(EvschedHands *hands, EvschedHand *hand,
 									   EvschedTable *table, bool once);
-extern void evsched_hand_tell(EvschedHands *hands);
+extern bool evsched_hand_tell(EvschedHands *hands);
 extern void evsched_hand_send_all(EvschedHands *hands);
 
 #endif							/* EVSCHED_HAND_H */

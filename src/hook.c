@@ -44,7 +44,11 @@ static ProcessUtility_hook_type prev_process_utility_hook;
 static bool extension_created;
 static bool extension_dropped;
 static Oid	database_created;
-static Oid	held[MAX_HELD];
+static struct
+{
+	Oid			oid;
+	int			level;			/* of the subtransaction that holds it */
+}			held[MAX_HELD];
 static int	num_held;
 
 static void see_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
@@ -57,7 +61,10 @@ static void before_statement(Node *node);
 static bool finishes_prepared(Node *node);
 static void after_statement(Node *node);
 static void hold_database(Oid oid);
+static void let_go(int level);
 static void end_transaction(XactEvent event, void *arg);
+static void end_subtransaction(SubXactEvent event, SubTransactionId id,
+							   SubTransactionId parent, void *arg);
 
 void
 evsched_hook_init(void)
@@ -67,6 +74,7 @@ evsched_hook_init(void)
 	prev_process_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = see_utility;
 	RegisterXactCallback(end_transaction, NULL);
+	RegisterSubXactCallback(end_subtransaction, NULL);
 }
 
 static void
@@ -96,6 +104,10 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	Node	   *node = tag == T_DiscardStmt || tag == T_UnlistenStmt ?
 		copyObject(statement->utilityStmt) : NULL;
 	bool		prepared = finishes_prepared(statement->utilityStmt);
+	EvschedStore store = {0};
+
+	if (prepared)
+		store = evsched_table_store();
 
 	before_statement(statement->utilityStmt);
 	if (prev_process_utility_hook)
@@ -105,7 +117,7 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		standard_ProcessUtility(statement, query, read_only_tree, context, params,
 								environment, dest, completion);
 	if (prepared)
-		evsched_lease_settle_prepared(evsched_table_store());
+		evsched_lease_settle_prepared(store);
 	if (node != NULL)
 		after_statement(node);
 }
@@ -172,13 +184,19 @@ after_statement(Node *node)
 	}
 }
 
-/* Sends the scheduler of a database away until this transaction ends. */
+/*
+ * Sends the scheduler of a database away until this (sub)transaction ends.  The
+ * statement will check more; who is not the owner has no business here.
+ */
 static void
 hold_database(Oid oid)
 {
-	if (!OidIsValid(oid) || num_held == MAX_HELD)
+	if (!OidIsValid(oid) || num_held == MAX_HELD ||
+		!evsched_owns_database(oid, GetUserId()))
 		return;
-	held[num_held++] = oid;
+	held[num_held].oid = oid;
+	held[num_held].level = GetCurrentTransactionNestLevel();
+	num_held++;
 	evsched_database_hold(oid);
 	for (int ms = 0; ms < LEAVE_TIMEOUT_MS && evsched_database_scheduler_pid(oid) != 0;
 		 ms += LEAVE_PAUSE_MS)
@@ -190,10 +208,34 @@ hold_database(Oid oid)
 	}
 }
 
+/* Lets go what was held from this nesting level on. */
+static void
+let_go(int level)
+{
+	while (num_held > 0 && held[num_held - 1].level >= level)
+		evsched_database_unhold(held[--num_held].oid);
+}
+
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId id,
+				   SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		let_go(level);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (int i = num_held - 1; i >= 0 && held[i].level >= level; i--)
+			held[i].level = level - 1;
+	}
+}
+
 static void
 end_transaction(XactEvent event, void *arg)
 {
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		event != XACT_EVENT_PREPARE)
 		return;
 	if (event == XACT_EVENT_COMMIT)
 	{
@@ -206,6 +248,5 @@ end_transaction(XactEvent event, void *arg)
 	}
 	extension_created = extension_dropped = false;
 	database_created = InvalidOid;
-	while (num_held > 0)
-		evsched_database_unhold(held[--num_held]);
+	let_go(0);
 }

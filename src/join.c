@@ -30,7 +30,7 @@
 static char channel[EVSCHED_CHANNEL_BYTES];
 
 static void read_terms(FunctionCallInfo fcinfo, EvschedListenerTerms *terms);
-static void check_replaced(EvschedStore store, const char *queue, const char *node);
+static Oid	check_replaced(EvschedStore store, const char *queue, const char *node);
 static void make_channel(void);
 static void shorten_keepalives(void);
 static EvschedListenerRef my_listener(const char *queue);
@@ -46,6 +46,7 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 	EvschedListenerTerms terms;
 	const char *queue = evsched_arg_queue(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
 	EvschedStore store;
+	Oid			replaced_role;
 
 	read_terms(fcinfo, &terms);
 	PreventCommandDuringRecovery("evsched.join()");
@@ -56,11 +57,12 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 				 errmsg("only a client's session can join a queue"),
 				 errhint("Use evsched.take or evsched.receive here.")));
 	store = evsched_table_store();
-	check_replaced(store, queue, terms.node);
+	replaced_role = check_replaced(store, queue, terms.node);
 	make_channel();
 	shorten_keepalives();
 	Async_Listen(channel);
-	evsched_effect_join(evsched_listener_reserve(store, queue, channel, &terms));
+	evsched_effect_join(evsched_listener_reserve(store, queue, channel, &terms,
+												   replaced_role));
 	PG_RETURN_TEXT_P(cstring_to_text(channel));
 }
 
@@ -132,8 +134,8 @@ read_terms(FunctionCallInfo fcinfo, EvschedListenerTerms *terms)
 	}
 }
 
-/* Only a member of its role may take the place of a node that is there. */
-static void
+/* Only a member of its role may take the place of a node that is there; returns that. */
+static Oid
 check_replaced(EvschedStore store, const char *queue, const char *node)
 {
 	Oid			role = evsched_listener_role_of(store, queue, node);
@@ -143,6 +145,7 @@ check_replaced(EvschedStore store, const char *queue, const char *node)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("node \"%s\" has joined queue \"%s\" as another role", node, queue),
 				 errhint("Join under another node name.")));
+	return role;
 }
 
 static void

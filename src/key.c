@@ -46,13 +46,14 @@ evsched_key_apply(FunctionCallInfo fcinfo, int key, int queue,
 static bool
 find_holder(Datum *values, int64 *id)
 {
+	EvschedCaller caller;
 	bool		found;
 	bool		isnull;
 
-	evsched_statement_begin();
+	evsched_statement_begin(&caller);
 	found = evsched_statement_run(EVSCHED_STMT_KEY_ID, values, NULL) > 0;
 	if (found)
 		*id = DatumGetInt64(evsched_statement_value(0, 1, &isnull));
-	evsched_statement_end();
+	evsched_statement_end(&caller);
 	return found;
 }

@@ -203,7 +203,8 @@ look_after(int slot, TimestampTz now)
 			TerminateBackgroundWorker(charge->handle);
 		return;
 	}
-	if (evsched_database_take_probe(slot) && charge->handle == NULL)
+	/* While one is ending, what it has not seen is for the next. */
+	if (charge->handle == NULL && evsched_database_take_probe(slot))
 	{
 		evsched_database_set_wanted(slot, true);
 		charge->pause_ms = 0;
@@ -219,6 +220,8 @@ may_start(int slot)
 {
 	if (probing != EVSCHED_NO_SLOT && evsched_database_is_served(probing))
 		probing = EVSCHED_NO_SLOT;
+	if (evsched_database_is_held(slot))
+		return false;
 	return probing == EVSCHED_NO_SLOT || evsched_database_is_served(slot);
 }
 
@@ -237,8 +240,7 @@ scheduler_ended(int slot, TimestampTz now)
 	if (!evsched_database_is_wanted(slot))
 	{
 		/* The extension is not there: others may need the slot. */
-		if (!evsched_database_is_held(slot))
-			evsched_queue_release(slot, false);
+		evsched_queue_release(slot, false);
 		return;
 	}
 	charge->start_at = now + charge->pause_ms * INT64CONST(1000);
@@ -260,8 +262,8 @@ start_scheduler(int slot, TimestampTz now)
 	charge->start_at = DT_NOEND;
 	if (!database_exists(oid))
 	{
-		evsched_listener_forget(oid, InvalidOid);
 		evsched_lease_forget(oid, InvalidOid);
+		evsched_listener_forget(oid, InvalidOid);
 		evsched_queue_release(slot, true);
 		return;
 	}

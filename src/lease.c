@@ -34,6 +34,7 @@ typedef struct Leases
 {
 	int32		first_free;
 	int32		num_used;		/* leases ever used stand before it */
+	uint64		last_serial;
 	int32		num_prepared;	/* leases that hang on prepared transactions */
 	int32		heap[EVSCHED_MAX_DATABASES];	/* root, first deadline */
 	int64		armed[EVSCHED_MAX_DATABASES];	/* when its scheduler will look */
@@ -80,6 +81,7 @@ evsched_lease_attach(void *area, bool found)
 	leases->first_free = NIL_LEASE;
 	leases->num_used = 0;
 	leases->num_prepared = 0;
+	leases->last_serial = 0;
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
 	{
 		leases->heap[i] = NIL_LEASE;
@@ -119,7 +121,10 @@ evsched_lease_extend(EvschedStore store, int64 id, int64 deadline)
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	lease = evsched_lease_find(store, id);
 	if (lease != NULL && lease->deadline < deadline)
+	{
+		lease->pause_ms = 0;
 		evsched_lease_set_deadline(lease, deadline);
+	}
 	LWLockRelease(evsched_lease_lock);
 	return lease != NULL;
 }
@@ -141,9 +146,9 @@ evsched_lease_collect_over(int database, int64 clock, EvschedLease *over, int ma
 
 		if (lease->deadline > clock)
 			break;
-		over[n++] = *lease;
 		lease->pause_ms = Min(Max(lease->pause_ms * 2, 10), 1000);
 		evsched_lease_set_deadline(lease, clock + lease->pause_ms * INT64CONST(1000));
+		over[n++] = *lease;
 	}
 	LWLockRelease(evsched_lease_lock);
 	return n;
@@ -277,6 +282,7 @@ evsched_lease_grant(const EvschedLease *lease)
 
 	slots[n] = *lease;
 	slots[n].pause_ms = 0;
+	slots[n].serial = ++leases->last_serial;
 	slots[n].next_in_bucket = *bucket;
 	*bucket = n;
 	queue->num_leases++;
@@ -537,4 +543,6 @@ unlink_from_listener(int32 n)
 		slots[lease->next_of_listener].prev_of_listener = lease->prev_of_listener;
 	listener->unconfirmed--;
 	listener->unconfirmed_bytes -= lease->bytes;
+	if (listener->unconfirmed == 0)
+		evsched_listener_emptied(lease->listener);
 }

@@ -18,6 +18,7 @@ typedef struct EvschedLease
 {
 	EvschedStore store;
 	int64		id;
+	uint64		serial;			/* no two grants have the same */
 	TimestampTz due_at;			/* its place, should it be given back */
 	int64		deadline;		/* µs, monotonic */
 	int32		bytes;			/* of its notification */

@@ -41,7 +41,7 @@ static void leave_ring(int slot);
 static void drop_from_ring(int slot);
 static void free_listener(int slot);
 static void end_leases(int slot, bool counted);
-static bool same_membership(const EvschedListener *a, const EvschedListener *b);
+static bool may_replace(const EvschedListener *joining, const EvschedListener *other);
 
 Size
 evsched_listener_size(void)
@@ -73,19 +73,32 @@ evsched_listener_get(int slot)
 /* A slot for a session that is joining; 53400 when there is none. */
 EvschedListenerRef
 evsched_listener_reserve(EvschedStore store, const char *queue_name,
-						 const char *channel, const EvschedListenerTerms *terms)
+						 const char *channel, const EvschedListenerTerms *terms,
+						 Oid replaced_role)
 {
-	EvschedQueueRef queue = evsched_queue_find(store, queue_name);
+	EvschedQueueRef queue;
 	EvschedListener *listener;
 	int			slot = 0;
 
+	for (;;)
+	{
+		queue = evsched_queue_find(store, queue_name);
+		make_room_for_mine();
+		LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+		if (queue.slot == EVSCHED_NO_SLOT ||
+			evsched_queue_get(queue.slot)->generation == queue.generation)
+			break;
+		/* The slot has been given to another queue meanwhile. */
+		LWLockRelease(evsched_lease_lock);
+	}
+
 	if (queue.slot == EVSCHED_NO_SLOT)
+	{
+		LWLockRelease(evsched_lease_lock);
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("evsched serves no more than %d databases", EVSCHED_MAX_DATABASES)));
-	make_room_for_mine();
-
-	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	}
 	while (slot < evsched_max_listeners && slots[slot].state != EVSCHED_LISTENER_FREE)
 		slot++;
 	if (slot == evsched_max_listeners)
@@ -105,6 +118,7 @@ evsched_listener_reserve(EvschedStore store, const char *queue_name,
 	listener->pid = MyProcPid;
 	listener->procno = EVSCHED_MY_PROCNO;
 	listener->role = GetUserId();
+	listener->replaced_role = replaced_role;
 	listener->last_confirmed_at = 0;
 	listener->unconfirmed = 0;
 	listener->unconfirmed_bytes = 0;
@@ -187,18 +201,27 @@ evsched_listener_set_max_events(EvschedListenerRef ref, int max_events)
 void
 evsched_listener_exit(void)
 {
+	int			kept = 0;
+
 	for (int i = 0; i < num_mine; i++)
 	{
 		int			slot = mine[i].slot;
 
 		if (!evsched_listener_is_current(mine[i]))
 			continue;
+		if (slots[slot].state == EVSCHED_LISTENER_RESERVED)
+		{
+			/* Joined anew in the transaction that ends the rest. */
+			mine[kept++] = mine[i];
+			continue;
+		}
 		if (slots[slot].state == EVSCHED_LISTENER_JOINED)
 			drop_from_ring(slot);
 		end_leases(slot, true);
-		free_listener(slot);
+		if (evsched_listener_is_current(mine[i]))
+			free_listener(slot);
 	}
-	num_mine = 0;
+	num_mine = kept;
 }
 
 /*
@@ -286,7 +309,7 @@ evsched_listener_activate(EvschedListenerRef ref)
 	for (int i = 0; i < evsched_max_listeners; i++)
 	{
 		if (i != ref.slot && slots[i].state == EVSCHED_LISTENER_JOINED &&
-			same_membership(&slots[i], listener))
+			may_replace(listener, &slots[i]))
 			evsched_listener_leave((EvschedListenerRef) {i, slots[i].generation}, false);
 	}
 	listener->state = EVSCHED_LISTENER_JOINED;
@@ -322,8 +345,42 @@ evsched_listener_leave(EvschedListenerRef ref, bool release)
 	if (release)
 		end_leases(ref.slot, false);
 	evsched_queue_touch(slots[ref.slot].queue);
-	if (slots[ref.slot].unconfirmed == 0)
+	if (evsched_listener_is_current(ref) && slots[ref.slot].unconfirmed == 0)
 		free_listener(ref.slot);
+}
+
+/* left -> free: it holds nothing any more. */
+void
+evsched_listener_emptied(int slot)
+{
+	if (slots[slot].state == EVSCHED_LISTENER_LEFT)
+		free_listener(slot);
+}
+
+/* The turn in which it was told has failed. */
+void
+evsched_listener_untell(EvschedListenerRef ref)
+{
+	EvschedQueue *queue;
+
+	if (!evsched_listener_is_joined(ref))
+		return;
+	queue = evsched_queue_get(slots[ref.slot].queue);
+	if (queue->told == ref.slot)
+	{
+		queue->told = EVSCHED_NO_SLOT;
+		evsched_queue_touch(slots[ref.slot].queue);
+	}
+}
+
+/* The turn in which it was sent something has failed. */
+void
+evsched_listener_unsend(EvschedListenerRef ref, int64 bytes)
+{
+	if (!evsched_listener_is_joined(ref))
+		return;
+	slots[ref.slot].unread_bytes -= bytes;
+	pg_atomic_fetch_sub_u64(&slots[ref.slot].turns_sent, 1);
 }
 
 /* A listener has had its turn. */
@@ -474,12 +531,19 @@ end_leases(int slot, bool counted)
 	}
 }
 
-/* Is one to take the other's place? */
+/*
+ * Is one that joins to take the other's place?  A node of another role only if
+ * that was there, and could be replaced, when it asked.
+ */
 static bool
-same_membership(const EvschedListener *a, const EvschedListener *b)
+may_replace(const EvschedListener *joining, const EvschedListener *other)
 {
-	return evsched_store_equal(a->store, b->store) &&
-		strcmp(a->queue_name, b->queue_name) == 0 &&
-		(a->pid == b->pid || strcmp(a->terms.node, b->terms.node) == 0);
+	if (!evsched_store_equal(joining->store, other->store) ||
+		strcmp(joining->queue_name, other->queue_name) != 0)
+		return false;
+	if (joining->pid == other->pid)
+		return true;
+	return strcmp(joining->terms.node, other->terms.node) == 0 &&
+		(joining->role == other->role || joining->replaced_role == other->role);
 }
 

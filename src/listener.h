@@ -44,6 +44,7 @@ typedef struct EvschedListener
 	int			pid;
 	int			procno;
 	Oid			role;
+	Oid			replaced_role;	/* of the node whose place it may take */
 	TimestampTz joined_at;
 	TimestampTz last_confirmed_at;	/* 0: never */
 
@@ -57,6 +58,7 @@ typedef struct EvschedListener
 	int64		unread_bytes;	/* sent without a lease since it was seen to read */
 	bool		refused;		/* passed over because of these */
 	int64		stuck_since;	/* µs, monotonic: its client does not read; 0: it does */
+	int64		stuck_at;		/* what it had not read then */
 	EvschedSocket socket;		/* its connection */
 
 	int			prev_in_ring;
@@ -76,7 +78,8 @@ extern EvschedListener *evsched_listener_get(int slot);
 /* These take the lock themselves. */
 extern EvschedListenerRef evsched_listener_reserve(EvschedStore store, const char *queue_name,
 												   const char *channel,
-												   const EvschedListenerTerms *terms);
+												   const EvschedListenerTerms *terms,
+												   Oid replaced_role);
 extern EvschedListenerRef evsched_listener_mine(EvschedStore store, const char *queue_name);
 extern Oid	evsched_listener_role_of(EvschedStore store, const char *queue_name,
 									 const char *node);
@@ -91,6 +94,9 @@ extern bool evsched_listener_is_joined(EvschedListenerRef ref);
 extern void evsched_listener_activate(EvschedListenerRef ref);
 extern void evsched_listener_give_up(EvschedListenerRef ref);
 extern void evsched_listener_exit(void);
+extern void evsched_listener_emptied(int slot);
+extern void evsched_listener_untell(EvschedListenerRef ref);
+extern void evsched_listener_unsend(EvschedListenerRef ref, int64 bytes);
 extern void evsched_listener_leave(EvschedListenerRef ref, bool release);
 extern void evsched_listener_to_end(int slot);
 extern void evsched_listener_confirmed(int slot);

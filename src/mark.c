@@ -90,6 +90,7 @@ evsched_mark_begin_scan(int slot, EvschedScanMark *mark)
 		queue->epoch++;
 		queue->fresh[queue->epoch % EVSCHED_QUEUE_EPOCHS] = EVSCHED_PLACE_LAST;
 	}
+	mark->generation = queue->generation;
 	mark->epoch = queue->epoch;
 	mark->low = queue->low;
 	SpinLockRelease(&queue->mutex);
@@ -110,7 +111,7 @@ evsched_mark_raise(int slot, const EvschedScanMark *mark, EvschedPlace low)
 
 	SpinLockAcquire(&queue->mutex);
 	low = evsched_place_min(low, noted_since(queue, mark->epoch));
-	if (evsched_place_before(queue->low, low))
+	if (queue->generation == mark->generation && evsched_place_before(queue->low, low))
 		queue->low = low;
 	SpinLockRelease(&queue->mutex);
 }

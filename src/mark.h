@@ -11,6 +11,7 @@
 /* One scan of a queue's due events, from its mark on. */
 typedef struct EvschedScanMark
 {
+	uint32		generation;		/* of the queue's slot */
 	uint32		epoch;
 	EvschedPlace low;
 } EvschedScanMark;

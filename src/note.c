@@ -34,6 +34,7 @@ evsched_sql_note_change(PG_FUNCTION_ARGS)
 	EvschedStore store;
 	TupleDesc	desc;
 	EvschedPlace place;
+	EvschedPlace moved;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR,
@@ -48,10 +49,15 @@ evsched_sql_note_change(PG_FUNCTION_ARGS)
 	else
 		evsched_effect_back(store, queue, place);
 
+	/* Who removes or moves a delivered event ends its lease, as cancel does. */
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		evsched_effect_end_lease(store, place.id, false);
 	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		return PointerGetDatum(trigger->tg_trigtuple);
-	place = read_place(trigger->tg_newtuple, desc, queue);
-	evsched_effect_due(store, queue, place);
+	moved = read_place(trigger->tg_newtuple, desc, queue);
+	evsched_effect_due(store, queue, moved);
+	if (moved.due_at != place.due_at)
+		evsched_effect_end_lease(store, place.id, false);
 	return PointerGetDatum(trigger->tg_newtuple);
 }
 

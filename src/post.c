@@ -290,9 +290,10 @@ insert_event(EvschedTable *table, const Post *post)
 static int64
 insert_with_key(EvschedTable *table, const Post *post)
 {
+	EvschedCaller caller;
 	int64		id = 0;
 
-	evsched_statement_begin();
+	evsched_statement_begin(&caller);
 	for (;;)
 	{
 		Holder		holder;
@@ -322,7 +323,7 @@ insert_with_key(EvschedTable *table, const Post *post)
 		if (try_insert(post, id))
 			break;
 	}
-	evsched_statement_end();
+	evsched_statement_end(&caller);
 	return id;
 }
 

@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 #include "utils/wait_event.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 
 #include "arg.h"
@@ -52,6 +53,7 @@ typedef struct Pull
 } Pull;
 
 static Datum pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command);
+static void end_call(int code, Datum pull_datum);
 static void scan_queue(Pull *pull, EvschedPlace from, TimestampTz now);
 static bool pull_row(Pull *pull);
 static EvschedAttempt remove_row(Pull *pull);
@@ -150,21 +152,16 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 		evsched_mark_begin_scan(pull->slot, &mark);
 	}
 
-	PG_TRY();
+	/* Also when the session is terminated: others wait for the end of this. */
+	PG_ENSURE_ERROR_CLEANUP(end_call, PointerGetDatum(pull));
 	{
 		evsched_table_open_for_write(&pull->table, command);
 		scan_queue(pull, evsched_place_min(mark.low, evsched_effect_first(store, pull->queue)),
 				   now);
 		evsched_table_close(&pull->table);
 	}
-	PG_FINALLY();
-	{
-		if (pull->slot != EVSCHED_NO_SLOT && pull->leases)
-			evsched_mark_end_receiving(pull->slot);
-		else if (pull->slot != EVSCHED_NO_SLOT && pull->deleting)
-			evsched_mark_end_deleting(pull->slot);
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(end_call, PointerGetDatum(pull));
+	end_call(0, PointerGetDatum(pull));
 
 	if (pull->slot != EVSCHED_NO_SLOT)
 	{
@@ -174,6 +171,18 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 		answer_told(pull);
 	}
 	return (Datum) 0;
+}
+
+/* The queue may be deleted from, or granted leases in, by others again. */
+static void
+end_call(int code, Datum pull_datum)
+{
+	Pull	   *pull = (Pull *) DatumGetPointer(pull_datum);
+
+	if (pull->slot != EVSCHED_NO_SLOT && pull->leases)
+		evsched_mark_end_receiving(pull->slot);
+	else if (pull->slot != EVSCHED_NO_SLOT && pull->deleting)
+		evsched_mark_end_deleting(pull->slot);
 }
 
 static void
@@ -248,6 +257,7 @@ lease_row(Pull *pull)
 	EvschedTable *table = &pull->table;
 	EvschedPlace place = evsched_event_place(table->row);
 	EvschedAttempt attempt = evsched_table_try_lock(table, &table->row->tts_tid);
+	EvschedLease *granted;
 	EvschedLease lease = {
 		.store = table->store,
 		.id = place.id,
@@ -258,14 +268,16 @@ lease_row(Pull *pull)
 		.pid = MyProcPid,
 		.kind = EVSCHED_LEASE_PULL
 	};
-	bool		granted;
 	bool		full;
 
 	if (attempt != EVSCHED_ATTEMPT_DONE)
 		return attempt;
+	evsched_effect_reserve();
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	granted = evsched_lease_grant(&lease) != NULL;
-	full = !granted && evsched_lease_table_full();
+	granted = evsched_lease_grant(&lease);
+	if (granted != NULL)
+		evsched_effect_granted(granted);
+	full = granted == NULL && evsched_lease_table_full();
 	LWLockRelease(evsched_lease_lock);
 	if (full)
 		ereport(ERROR,
@@ -273,10 +285,7 @@ lease_row(Pull *pull)
 				 errmsg("no more than %d events can be delivered and unconfirmed",
 						evsched_max_leases),
 				 errhint("Confirm some, or raise evsched.max_leases.")));
-	if (!granted)
-		return EVSCHED_ATTEMPT_GONE;
-	evsched_effect_granted(table->store, place.id);
-	return EVSCHED_ATTEMPT_DONE;
+	return granted != NULL ? EVSCHED_ATTEMPT_DONE : EVSCHED_ATTEMPT_GONE;
 }
 
 /* Waits for calls of take under way that do not look for leases. */

@@ -55,6 +55,7 @@ static HTAB *cache;
 static int	find_slot(EvschedStore store, const char *name);
 static int	make_slot(EvschedStore store, const char *name);
 static int	free_slot(int database);
+static bool is_busy(EvschedQueue *queue);
 static void vacate_slot(int slot);
 static void occupy_slot(int slot, EvschedStore store, const char *name, int database);
 static int *bucket_of(EvschedStore store, const char *name);
@@ -93,7 +94,11 @@ evsched_queue_attach(void *area, bool found)
 	for (int i = 0; i < evsched_max_queues; i++)
 		buckets[i] = EVSCHED_NO_SLOT;
 	for (int i = 0; i < evsched_queue_slots(); i++)
+	{
 		SpinLockInit(&slots[i].mutex);
+		slots[i].database = i < evsched_max_queues ? EVSCHED_NO_SLOT : i - evsched_max_queues;
+		slots[i].wake = EVSCHED_PLACE_FIRST;
+	}
 }
 
 EvschedQueue *
@@ -190,9 +195,12 @@ void
 evsched_queue_touch(int slot)
 {
 	EvschedQueue *queue = &slots[slot];
-	EvschedDatabase *db = evsched_database_get(queue->database);
+	EvschedDatabase *db;
 	bool		was_dirty;
 
+	if (queue->database == EVSCHED_NO_SLOT)
+		return;					/* its database is gone */
+	db = evsched_database_get(queue->database);
 	SpinLockAcquire(&db->mutex);
 	was_dirty = queue->dirty;
 	if (!was_dirty)
@@ -264,7 +272,7 @@ evsched_queue_release(int database, bool gone)
 	}
 	if (gone)
 		slots[evsched_max_queues + database].dirty = false;
-	if (gone || !used)
+	if (gone || (!used && !evsched_database_is_asked_for(database)))
 		evsched_database_vacate(database);
 	LWLockRelease(evsched_directory_lock);
 }
@@ -305,9 +313,9 @@ make_slot(EvschedStore store, const char *name)
 	slot = find_slot(store, name);
 	if (slot == EVSCHED_NO_SLOT)
 	{
-		/* A listener waits where it joined: its queue stays there. */
+		/* Who has joined, or holds a lease, is known by this slot: stay there. */
 		LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-		if (slots[shared].num_listeners == 0)
+		if (!is_busy(&slots[shared]))
 			slot = free_slot(database);
 		LWLockRelease(evsched_lease_lock);
 		if (slot != EVSCHED_NO_SLOT)
@@ -345,7 +353,7 @@ free_slot(int database)
 		EvschedQueue *queue = &slots[i];
 
 		if (queue->store.database != InvalidOid &&
-			queue->num_listeners == 0 && queue->num_leases == 0 &&
+			!is_busy(queue) &&
 			!evsched_place_before(queue->low, EVSCHED_PLACE_NEVER))
 			vacate_slot(i);
 		if (queue->store.database == InvalidOid &&
@@ -355,6 +363,18 @@ free_slot(int database)
 	if (found == EVSCHED_NO_SLOT)
 		queues->swept_at = now;
 	return found;
+}
+
+/* Under the lease lock: is anybody known by this slot? */
+static bool
+is_busy(EvschedQueue *queue)
+{
+	bool		busy;
+
+	SpinLockAcquire(&queue->mutex);
+	busy = queue->in_turn || queue->receivers > 0 || queue->deleters > 0;
+	SpinLockRelease(&queue->mutex);
+	return busy || queue->num_listeners > 0 || queue->num_leases > 0;
 }
 
 /* Under the directory lock: nobody has this slot any more. */

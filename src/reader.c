@@ -24,6 +24,7 @@
 #include "utils/wait_event.h"
 
 #include "compat.h"
+#include "effect.h"
 #include "guc.h"
 #include "lease.h"
 #include "shared.h"
@@ -35,7 +36,7 @@
 #define CHECKS_PER_TIMEOUT	10
 
 static bool has_read_all(EvschedListener *listener);
-static bool is_stuck(EvschedListener *listener);
+static bool is_stuck(EvschedListener *listener, int64 unread);
 static void end_session(EvschedListener *listener);
 
 /* Under the lease lock: is its backend waiting for the client to read? */
@@ -85,9 +86,11 @@ evsched_reader_sent(EvschedListenerRef ref, int64 bytes)
 {
 	EvschedListener *listener = evsched_listener_get(ref.slot);
 
+	evsched_effect_reserve();
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	if (evsched_listener_is_joined(ref))
 	{
+		evsched_effect_sent(ref, bytes);
 		listener->unread_bytes += bytes;
 		pg_atomic_fetch_add_u64(&listener->turns_sent, 1);
 	}
@@ -115,14 +118,20 @@ evsched_reader_check(EvschedStore store, int64 clock)
 	for (int i = 0; i < evsched_max_listeners; i++)
 	{
 		EvschedListener *listener = evsched_listener_get(i);
+		int64		unread;
 
 		if (listener->state != EVSCHED_LISTENER_JOINED ||
 			!evsched_store_equal(listener->store, store))
 			continue;
-		if (!is_stuck(listener))
+		unread = evsched_socket_unread(&listener->socket);
+		if (!is_stuck(listener, unread))
 			listener->stuck_since = 0;
-		else if (listener->stuck_since == 0)
+		else if (listener->stuck_since == 0 || listener->stuck_at != unread)
+		{
+			/* Who reads slowly reads. */
 			listener->stuck_since = clock;
+			listener->stuck_at = unread;
+		}
 		else if (clock - listener->stuck_since >= evsched_write_timeout * INT64CONST(1000))
 			end_session(listener);
 		if (listener->stuck_since != 0)
@@ -159,10 +168,9 @@ has_read_all(EvschedListener *listener)
 
 /* Is its backend blocked in writing, or would it be if it were sent more? */
 static bool
-is_stuck(EvschedListener *listener)
+is_stuck(EvschedListener *listener, int64 unread)
 {
-	return evsched_reader_is_blocked(listener) ||
-		(listener->refused && evsched_socket_unread(&listener->socket) > 0);
+	return evsched_reader_is_blocked(listener) || (listener->refused && unread > 0);
 }
 
 /* Its exit takes it out of the ring. */

@@ -60,6 +60,7 @@ int32
 evsched_role_number(EvschedStore store, Oid role)
 {
 	KnownKey	key = {store, role};
+	EvschedCaller caller;
 	Known	   *entry;
 	int32		number;
 
@@ -75,11 +76,11 @@ evsched_role_number(EvschedStore store, Oid role)
 	if (entry != NULL)
 		return entry->number;
 
-	evsched_statement_begin();
+	evsched_statement_begin(&caller);
 	number = find_number(role);
 	if (number == 0)
 		number = make_number(role);
-	evsched_statement_end();
+	evsched_statement_end(&caller);
 
 	entry = hash_search(known, &key, HASH_ENTER, NULL);
 	entry->number = number;

@@ -21,6 +21,7 @@
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -108,15 +109,15 @@ evsched_scheduler_main(Datum oid)
 		evsched_database_set_wanted(database, false);
 		proc_exit(0);
 	}
-	evsched_queue_forget(store.database, store.table);
-	evsched_listener_forget(store.database, store.table);
 	evsched_lease_forget(store.database, store.table);
+	evsched_listener_forget(store.database, store.table);
+	evsched_queue_forget(store.database, store.table);
 
 	attentions = MemoryContextAllocZero(TopMemoryContext,
 										sizeof(Attention *) * evsched_queue_slots());
 	dlist_init(&pending);
 	evsched_timer_start();
-	evsched_database_set_scheduler(database, store.table);
+	(void) evsched_database_set_scheduler(database, store.table);
 	/* With its first queue a store gets the slot that the rest share. */
 	(void) evsched_queue_find(store, "default");
 	evsched_mark_start_all(store);
@@ -134,7 +135,8 @@ connect_to(Oid oid)
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("evsched serves no more than %d databases", EVSCHED_MAX_DATABASES)));
 	on_shmem_exit(resign, 0);
-	evsched_database_set_scheduler(database, InvalidOid);
+	if (!evsched_database_set_scheduler(database, InvalidOid))
+		proc_exit(0);			/* one is there; the launcher will see to it */
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(oid, InvalidOid, 0);
 
@@ -145,6 +147,8 @@ connect_to(Oid oid)
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	if (GetConfigOption("transaction_timeout", true, false) != NULL)
+		SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
 	pgstat_report_appname("evsched scheduler");
 }
@@ -156,6 +160,9 @@ find_store(void)
 	EvschedStore found = {0};
 
 	evsched_process_begin();
+	/* Waits for whoever drops it, and learns of it. */
+	if (OidIsValid(store.table))
+		LockRelationOid(store.table, AccessShareLock);
 	if (OidIsValid(get_extension_oid(EVSCHED_NAME, true)) && evsched_table_exists())
 		found = evsched_table_store();
 	evsched_process_end();

@@ -152,32 +152,37 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 
 static SPIPlanPtr plans[EVSCHED_NUM_STATEMENTS];
 
-/* What begin changed, for end to put back; begin and end do not nest. */
-static Oid	saved_user;
-static int	saved_context;
-static int	guc_level;
-
 static Oid	extension_owner(void);
 
 /* Connects to SPI as the owner of the extension. */
 void
-evsched_statement_begin(void)
+evsched_statement_begin(EvschedCaller *caller)
 {
-	GetUserIdAndSecContext(&saved_user, &saved_context);
+	/* A plan made while the tables are empty must serve when they are not. */
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"enable_seqscan", "off"},
+		{"enable_bitmapscan", "off"},
+		{"jit", "off"},
+		{"plan_cache_mode", "force_generic_plan"}
+	};
+
+	GetUserIdAndSecContext(&caller->user, &caller->context);
 	SetUserIdAndSecContext(extension_owner(),
-						   saved_context | SECURITY_LOCAL_USERID_CHANGE);
-	guc_level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+						   caller->context | SECURITY_LOCAL_USERID_CHANGE);
+	caller->guc_level = NewGUCNestLevel();
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
 }
 
 void
-evsched_statement_end(void)
+evsched_statement_end(const EvschedCaller *caller)
 {
 	SPI_finish();
-	AtEOXact_GUC(false, guc_level);
-	SetUserIdAndSecContext(saved_user, saved_context);
+	AtEOXact_GUC(false, caller->guc_level);
+	SetUserIdAndSecContext(caller->user, caller->context);
 }
 
 /* Runs a statement; returns how many rows it found or changed. */

@@ -27,8 +27,16 @@ typedef enum EvschedStatement
 	EVSCHED_NUM_STATEMENTS
 } EvschedStatement;
 
-extern void evsched_statement_begin(void);
-extern void evsched_statement_end(void);
+/* On whose behalf: what end puts back. */
+typedef struct EvschedCaller
+{
+	Oid			user;
+	int			context;
+	int			guc_level;
+} EvschedCaller;
+
+extern void evsched_statement_begin(EvschedCaller *caller);
+extern void evsched_statement_end(const EvschedCaller *caller);
 extern uint64 evsched_statement_run(EvschedStatement statement, Datum *values,
 									const char *nulls);
 extern Datum evsched_statement_value(uint64 row, int column, bool *isnull);

@@ -30,6 +30,7 @@
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -64,6 +65,7 @@ static TM_Result delete_row(EvschedTable *table, bool wait, TM_FailureData *fail
 static TM_Result update_row(EvschedTable *table, TM_FailureData *failure);
 static EvschedVerdict judge(EvschedTable *table, EvschedDecide decide, void *arg);
 static EvschedAttempt explain(EvschedTable *table, TM_Result result);
+static HeapTupleHeaderData copy_header(EvschedTable *table);
 
 void
 evsched_table_init(void)
@@ -323,20 +325,13 @@ evsched_table_try_lock(EvschedTable *table, ItemPointer tid)
 bool
 evsched_table_is_changing(EvschedTable *table)
 {
-	bool		must_free;
-	HeapTuple	tuple = ExecFetchSlotHeapTuple(table->row, false, &must_free);
-	uint16		infomask = tuple->t_data->t_infomask;
-	bool		changing = false;
+	HeapTupleHeaderData header = copy_header(table);
+	TransactionId xid;
 
-	if (!(infomask & HEAP_XMAX_INVALID) && !HEAP_XMAX_IS_LOCKED_ONLY(infomask))
-	{
-		TransactionId xid = HeapTupleHeaderGetUpdateXid(tuple->t_data);
-
-		changing = TransactionIdIsInProgress(xid) || TransactionIdDidCommit(xid);
-	}
-	if (must_free)
-		heap_freetuple(tuple);
-	return changing;
+	if ((header.t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(header.t_infomask))
+		return false;
+	xid = HeapTupleHeaderGetUpdateXid(&header);
+	return TransactionIdIsInProgress(xid) || TransactionIdDidCommit(xid);
 }
 
 /* Deletes the row found last, unless somebody holds it. */
@@ -493,18 +488,27 @@ update_row(EvschedTable *table, TM_FailureData *failure)
 static EvschedAttempt
 explain(EvschedTable *table, TM_Result result)
 {
-	HeapTuple	tuple;
-	bool		must_free;
-	EvschedAttempt attempt = EVSCHED_ATTEMPT_CHANGING;
+	HeapTupleHeaderData header;
 
 	if (result == TM_Ok)
 		return EVSCHED_ATTEMPT_DONE;
 	if (result != TM_BeingModified && result != TM_WouldBlock)
 		return EVSCHED_ATTEMPT_GONE;
-	tuple = ExecFetchSlotHeapTuple(table->row, false, &must_free);
-	if (HEAP_XMAX_IS_LOCKED_ONLY(tuple->t_data->t_infomask))
-		attempt = EVSCHED_ATTEMPT_LOCKED;
-	if (must_free)
-		heap_freetuple(tuple);
-	return attempt;
+	header = copy_header(table);
+	return HEAP_XMAX_IS_LOCKED_ONLY(header.t_infomask) ?
+		EVSCHED_ATTEMPT_LOCKED : EVSCHED_ATTEMPT_CHANGING;
+}
+
+/* Who holds the row found last stands in its header, which others may change. */
+static HeapTupleHeaderData
+copy_header(EvschedTable *table)
+{
+	BufferHeapTupleTableSlot *slot = (BufferHeapTupleTableSlot *) table->row;
+	HeapTupleHeaderData header;
+
+	Assert(TTS_IS_BUFFERTUPLE(table->row) && BufferIsValid(slot->buffer));
+	LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
+	memcpy(&header, slot->base.tuple->t_data, offsetof(HeapTupleHeaderData, t_bits));
+	LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
+	return header;
 }

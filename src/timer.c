@@ -68,12 +68,14 @@ evsched_timer_sleep(TimestampTz until)
 static void
 arm(TimestampTz until)
 {
+	const int64 unix_epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	struct itimerspec when = {0};
 	int64		unix_us;
 
-	if (until != DT_NOEND)
+	/* The last years of timestamptz are beyond Unix microseconds, and far enough. */
+	if (until < PG_INT64_MAX - unix_epoch)
 	{
-		unix_us = until + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+		unix_us = until + unix_epoch;
 		unix_us = Max(unix_us, 1);
 		when.it_value.tv_sec = unix_us / USECS_PER_SEC;
 		when.it_value.tv_nsec = unix_us % USECS_PER_SEC * 1000;

@@ -12,6 +12,7 @@
 
 #include "turn.h"
 
+#include "miscadmin.h"
 #include "utils/timestamp.h"
 
 #include "hand.h"
@@ -42,12 +43,13 @@ typedef struct Turn
 	EvschedPlace held;			/* first place merely locked by somebody */
 	bool		starving;		/* it is due, but nobody has a credit */
 	bool		blocked;		/* it is due, but must wait a little */
+	bool		again;			/* things have changed: look again */
 	TimestampTz linger_until;	/* DT_NOEND: nobody lingers */
 } Turn;
 
 static int	collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving);
 static EvschedPlace waits_for(const Turn *turn);
-static void run_named(Turn *turn, int slot, EvschedPlace from);
+static void run_named(Turn *turn, int slot, EvschedPlace from, bool serving);
 static void hand_out(Turn *turn, EvschedPlace from);
 static bool hand_row(Turn *turn, EvschedPlace place);
 static bool nobody_left(Turn *turn);
@@ -83,8 +85,10 @@ evsched_turn_run(EvschedStore store, int slot)
 	{
 		Turn	   *turn = &turns[i];
 
-		run_named(turn, slot, mark.low);
-		next.again |= turn->starving && !rest_starving(turn);
+		run_named(turn, slot, mark.low, serving);
+		next.again |= turn->again;
+		if (turn->starving || turn->blocked)
+			next.again |= !rest_starving(turn) && turn->starving;
 		next.progress |= turn->handed > 0;
 		next.watch |= turn->hands.blocked || turn->hands.unread;
 		next.blocked |= turn->blocked || evsched_place_before(turn->held, EVSCHED_PLACE_LAST);
@@ -148,14 +152,14 @@ waits_for(const Turn *turn)
 
 /* The turn of one queue, which has its slot for itself or shares it. */
 static void
-run_named(Turn *turn, int slot, EvschedPlace from)
+run_named(Turn *turn, int slot, EvschedPlace from, bool serving)
 {
 	turn->stop = EVSCHED_PLACE_LAST;
 	turn->held = EVSCHED_PLACE_LAST;
 	turn->linger_until = DT_NOEND;
 
-	evsched_hand_find(&turn->hands, slot, turn->name);
-	if (turn->hands.n == 0 && turn->hands.told == EVSCHED_NO_SLOT)
+	evsched_hand_find(&turn->hands, slot, turn->name, serving);
+	if (turn->hands.n == 0 && turn->hands.told.slot == EVSCHED_NO_SLOT)
 	{
 		turn->stop = from;
 		turn->starving = true;
@@ -181,6 +185,7 @@ hand_out(Turn *turn, EvschedPlace from)
 	{
 		EvschedPlace place = evsched_event_place(table->row);
 
+		CHECK_FOR_INTERRUPTS();
 		if (place.due_at > turn->now)
 		{
 			turn->stop = place;
@@ -240,11 +245,12 @@ hand_row(Turn *turn, EvschedPlace place)
 static bool
 nobody_left(Turn *turn)
 {
-	if (turn->hands.told != EVSCHED_NO_SLOT && turn->handed < MAX_HANDED)
+	if (turn->hands.told.slot != EVSCHED_NO_SLOT && turn->handed < MAX_HANDED)
 	{
 		if (evsched_table_is_changing(&turn->table))
 			return true;
-		evsched_hand_tell(&turn->hands);
+		if (!evsched_hand_tell(&turn->hands))
+			turn->again = true;
 	}
 	if (turn->hands.unread)
 		turn->blocked = true;
@@ -281,6 +287,7 @@ count_available(Turn *turn, EvschedPlace from)
 	{
 		EvschedPlace place = evsched_event_place(table->row);
 
+		CHECK_FOR_INTERRUPTS();
 		if (place.due_at > turn->now)
 			break;
 		if (!evsched_lease_exists(turn->store, place.id))
@@ -309,8 +316,8 @@ must_linger(Turn *turn, const EvschedHand *hand)
 }
 
 /*
- * Something is due that nobody could take.  If that is still so, whoever gets a
- * credit back will touch the queue.
+ * Something is due that nobody could take.  Whoever gets a credit back will touch
+ * the queue; false when somebody has one already.
  */
 static bool
 rest_starving(Turn *turn)
@@ -333,7 +340,7 @@ rest_starving(Turn *turn)
 		else
 			rest = false;
 	}
-	queue->starving = rest;
+	queue->starving = true;
 	LWLockRelease(evsched_lease_lock);
 	return rest;
 }

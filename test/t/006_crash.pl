@@ -130,8 +130,26 @@ sub let_work
 	{
 		my $before = -s $client{$name}{ledger} // 0;
 
-		wait_until(sub { (-s $client{$name}{ledger} // 0) > $before + $n * 65 }, "$name to work");
+		eval {
+			wait_until(sub { (-s $client{$name}{ledger} // 0) > $before + $n * 65 }, "$name to work");
+			1;
+		} or do { tell_state(); die $@; };
 	}
+	return;
+}
+
+# What it looks like when nothing goes on.
+sub tell_state
+{
+	my ($status, $out, $err) = $server->psql('postgres', <<'SQL', on_error_die => 0);
+SELECT state, count(*), min(due_at), max(due_at), clock_timestamp() FROM evsched.events GROUP BY state;
+SELECT * FROM evsched.listeners;
+SELECT * FROM evsched.queues;
+SELECT pid, backend_type, application_name, state, wait_event, backend_xmin, query FROM pg_stat_activity
+WHERE backend_type ~ 'client|evsched';
+SQL
+	diag($out, $err);
+	diag(join(' ', map { "$_ " . (-s $client{$_}{ledger} // 'none') } sort keys %client));
 	return;
 }
 

@@ -18,6 +18,7 @@ import random
 import select
 import sys
 import time
+from contextlib import closing
 
 import psycopg2
 import psycopg2.extensions
@@ -68,7 +69,7 @@ def post():
     count = 0
     while not stopped():
         try:
-            with connect() as conn, conn.cursor() as cursor:
+            with closing(connect()) as conn, conn.cursor() as cursor:
                 while not stopped(0.001):
                     count += 1
                     post_one(cursor, f"{name}:{count}")
@@ -92,8 +93,7 @@ def confirm(cursor, numbers):
 def listen():
     while not stopped():
         try:
-            conn = connect()
-            with conn.cursor() as cursor:
+            with closing(connect()) as conn, conn.cursor() as cursor:
                 cursor.execute("SELECT evsched.join(%s, 'ledger', 20, '1 min')", (name,))
                 while True:
                     if select.select([0, conn], [], [])[0] == [0]:
