@@ -240,6 +240,8 @@ is($ann->confirm($event), 't', 'confirmed');
 is($one->sql(q(SELECT evsched.confirm(id) FROM evsched.event WHERE queue = 'lease')), 't',
 	'the other is confirmed, too');
 $ann->quit;
+wait_until(sub { $one->sql(q(SELECT count(*) FROM evsched.listeners WHERE queue = 'lease')) eq '0' },
+	'the listener to be gone');
 
 post_numbers('lease', 2);
 $one->sql('BEGIN');
