@@ -13,7 +13,7 @@ my %listener;
 # Who got what, as "a b c a", in the order of the payloads' numbers.
 sub takers
 {
-	my @events = @_;
+	my @events    = @_;
 	my %by_number = map { $_->{payload}{n} => $_->{name} } @events;
 
 	return join(' ', map { $by_number{$_} // '?' } sort { $a <=> $b } keys %by_number);
@@ -24,7 +24,9 @@ sub got
 {
 	my ($name, $n) = @_;
 
-	return map { { %$_, name => $name } } $listener{$name}->events($n);
+	return map {
+		{ %$_, name => $name }
+	} $listener{$name}->events($n);
 }
 
 sub end_listeners
@@ -71,9 +73,11 @@ $poster->sql(<<'SQL');
 SELECT evsched.post_many(array_agg(jsonb_build_object('n', g)), '{0.1 s}')
 FROM generate_series(1, 9) g
 SQL
-is(takers(map { got($_, 3) } qw(a b c)),
-	'a b c a b c a b c', 'nine events with max_retries 0 go round');
-is($server->safe_psql('postgres', 'SELECT count(*) FROM evsched.event'), 0, 'and are gone');
+is( takers(map { got($_, 3) } qw(a b c)),
+	'a b c a b c a b c',
+	'nine events with max_retries 0 go round');
+is($server->safe_psql('postgres', 'SELECT count(*) FROM evsched.event'),
+	0, 'and are gone');
 end_listeners();
 
 # Linger: eight listeners that take two, eight events within a few milliseconds.
@@ -92,13 +96,16 @@ for my $max_retries (3, 0)
 {
 	my $queue = "linger$max_retries";
 
-	$listener{$_} = listener($server, $_,
-		queue => $queue, max_events => 2, linger => '20 ms') for 'a' .. 'h';
+	$listener{$_} = listener(
+		$server, $_,
+		queue      => $queue,
+		max_events => 2,
+		linger     => '20 ms') for 'a' .. 'h';
 	$poster->sql("CALL post_each(8, '$queue', $max_retries)");
 	@events = map { got($_, 2) } 'a' .. 'd';
 	is(takers(@events), 'a a b b c c d d', "max_retries $max_retries: four get two");
-	is_deeply([ map { $listener{$_}->events_so_far } 'e' .. 'h' ], [],
-		'and four get none');
+	is_deeply([ map { $listener{$_}->events_so_far } 'e' .. 'h' ],
+		[], 'and four get none');
 	$poster->sql("CALL post_each(1, '$queue', $max_retries)");
 	@events = got('e', 1);
 	cmp_ok($events[0]{late}, '<=', 0.07, 'one alone comes after the time to linger');
@@ -114,7 +121,9 @@ FROM (SELECT clock_timestamp() AS clock OFFSET 0) c, generate_series(1, 600) g
 ORDER BY g * 7919 % 601
 SQL
 @events = got('a', 600);
-is_deeply([ map { $_->{id} } @events ], [ map { 1000000 + $_ } 1 .. 600 ],
+is_deeply(
+	[ map { $_->{id} } @events ],
+	[ map { 1000000 + $_ } 1 .. 600 ],
 	'600 events with one due time come in the order of their ids');
 is_deeply([ grep { $_->{late} < 0 } @events ], [], 'not before it');
 end_listeners();
@@ -127,9 +136,12 @@ SELECT evsched.post_many(array_agg(jsonb_build_object('n', 50 - g) ORDER BY g),
 FROM generate_series(0, 49) g
 SQL
 @events = got('a', 50);
-is_deeply([ map { $_->{due} } @events ], [ sort { $a <=> $b } map { $_->{due} } @events ],
+is_deeply(
+	[ map { $_->{due} } @events ],
+	[ sort { $a <=> $b } map { $_->{due} } @events ],
 	'fifty events come in the order of their due times');
-is_deeply([ grep { $_->{late} < 0 || $_->{late} > 0.05 } @events ], [], 'each on its time');
+is_deeply([ grep { $_->{late} < 0 || $_->{late} > 0.05 } @events ],
+	[], 'each on its time');
 
 # What commits after its due time fires at the commit.
 my $other = session($server, 'other');

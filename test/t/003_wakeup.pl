@@ -11,10 +11,10 @@ use Time::HiRes qw(time);
 my $server = start_server(
 	'wakeup',
 	allows_streaming => 'logical',
-	conf => 'shared_buffers = 64MB');
+	conf             => 'shared_buffers = 64MB');
 my $poster = session($server, 'poster');
-my $other = session($server, 'other');
-my $ann = listener($server, 'a', max_events => 100);
+my $other  = session($server, 'other');
+my $ann    = listener($server, 'a', max_events => 100);
 
 # The scheduler has something to sleep for.
 $poster->sql(q(SELECT evsched.post('"far"', '1 hour')));
@@ -37,7 +37,7 @@ END $$;
 SQL
 
 # A publisher of rows for evsched.event, in a database of its own.
-$server->safe_psql('postgres', 'CREATE DATABASE publisher');
+$server->safe_psql('postgres',  'CREATE DATABASE publisher');
 $server->safe_psql('publisher', <<'SQL');
 CREATE SCHEMA evsched;
 CREATE TABLE evsched.event (id bigint, queue text, due_at timestamptz, payload jsonb,
@@ -57,7 +57,8 @@ sub clock
 	my ($delay) = @_;
 	my $time = time + $delay;
 
-	return strftime('%Y-%m-%d %H:%M:%S', gmtime $time) . sprintf('.%06d+00', ($time - int $time) * 1e6);
+	return strftime('%Y-%m-%d %H:%M:%S', gmtime $time)
+	  . sprintf('.%06d+00', ($time - int $time) * 1e6);
 }
 
 # Runs statements one by one; when the last one, the commit, began and ended.
@@ -74,7 +75,7 @@ sub run_all
 
 # The ways: each makes one event due after so many seconds, and tells when that
 # was committed.
-my $n = 0;
+my $n    = 0;
 my @ways = (
 	post => sub {
 		run_all($poster, "SELECT evsched.post('1', '$_[0] s')");
@@ -99,15 +100,21 @@ my @ways = (
 			map({ "SELECT evsched.post('1', '0', 'other$_')" } 1 .. 40), 'COMMIT');
 	},
 	'a subtransaction' => sub {
-		run_all(
-			$poster, 'BEGIN', 'SAVEPOINT a', 'SAVEPOINT b',
-			"SELECT evsched.post('1', '$_[0] s')", 'RELEASE b', 'RELEASE a', 'COMMIT');
+		run_all($poster, 'BEGIN', 'SAVEPOINT a', 'SAVEPOINT b',
+			"SELECT evsched.post('1', '$_[0] s')",
+			'RELEASE b', 'RELEASE a', 'COMMIT');
 	},
 	'a subtransaction beside one that rolled back' => sub {
 		run_all(
-			$poster, 'BEGIN', 'SAVEPOINT a',
-			"SELECT evsched.post('1', '$_[0] s')", 'RELEASE a', 'SAVEPOINT b',
-			"SELECT evsched.post('1', '0')", 'ROLLBACK TO b', 'COMMIT');
+			$poster,
+			'BEGIN',
+			'SAVEPOINT a',
+			"SELECT evsched.post('1', '$_[0] s')",
+			'RELEASE a',
+			'SAVEPOINT b',
+			"SELECT evsched.post('1', '0')",
+			'ROLLBACK TO b',
+			'COMMIT');
 	},
 	'a block with an exception handler' => sub {
 		run_all($poster, <<"SQL");
@@ -122,11 +129,16 @@ SQL
 		$other->sql('SELECT pg_advisory_lock(1)');
 		$poster->send("CALL post_and_wait('$_[0] s')");
 		$server->poll_query_until('postgres',
-			q(SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted));
-		return { began => time, ended => time, after => sub {
+			q(SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)
+		);
+		return {
+			began => time,
+			ended => time,
+			after => sub {
 				$other->sql('SELECT pg_advisory_unlock(1)');
 				$poster->reply;
-			} };
+			}
+		};
 	},
 	'a deferred trigger' => sub {
 		run_all($poster, "INSERT INTO trigger_table VALUES ('$_[0] s')");
@@ -140,7 +152,8 @@ SQL
 	},
 	'COMMIT PREPARED of a plain INSERT' => sub {
 		run_all(
-			$poster, 'BEGIN',
+			$poster,
+			'BEGIN',
 			"INSERT INTO evsched.event (payload, due_at) VALUES ('1', clock_timestamp() + '$_[0] s')",
 			q(PREPARE TRANSACTION 'p'));
 		run_all($other, q(COMMIT PREPARED 'p'));
@@ -153,7 +166,8 @@ SQL
 		run_all(session($server, 'new'), q(COMMIT PREPARED 'p'));
 	},
 	COPY => sub {
-		my $result = $poster->try('COPY evsched.event (queue, due_at, payload) FROM STDIN',
+		my $result =
+		  $poster->try('COPY evsched.event (queue, due_at, payload) FROM STDIN',
 			data => "default\t" . clock($_[0]) . "\t1\n");
 		die $result->{error} if $result->{error};
 		return $result;
@@ -198,17 +212,15 @@ WHEN NOT MATCHED THEN INSERT (due_at, payload) VALUES (clock_timestamp() + '$_[0
 SQL
 	},
 	'session_replication_role = replica' => sub {
-		run_all(
-			$poster, 'BEGIN',
-			'SET LOCAL session_replication_role = replica', <<"SQL", 'COMMIT');
+		run_all($poster, 'BEGIN', 'SET LOCAL session_replication_role = replica',
+			<<"SQL", 'COMMIT');
 INSERT INTO evsched.event (due_at, payload) VALUES (clock_timestamp() + '$_[0] s', '1')
 SQL
 	},
 	'UPDATE as a replica' => sub {
 		my $id = $poster->sql(q(SELECT evsched.post('1', '1 hour')));
-		run_all(
-			$poster, 'BEGIN',
-			'SET LOCAL session_replication_role = replica', <<"SQL", 'COMMIT');
+		run_all($poster, 'BEGIN', 'SET LOCAL session_replication_role = replica',
+			<<"SQL", 'COMMIT');
 UPDATE evsched.event SET due_at = clock_timestamp() + '$_[0] s' WHERE id = $id
 SQL
 	},
@@ -221,20 +233,23 @@ SQL
 		run_all($poster, "SELECT evsched.post('1', '$_[0] s', key => 'r')");
 	},
 	'a session that ends' => sub {
-		my $short = session($server, 'short');
+		my $short  = session($server, 'short');
 		my $result = run_all($short, "SELECT evsched.post('1', '$_[0] s')");
 		$short->quit;
 		return $result;
 	},
 	'synchronous_commit = off' => sub {
-		run_all($poster, 'BEGIN', 'SET LOCAL synchronous_commit = off',
+		run_all(
+			$poster, 'BEGIN',
+			'SET LOCAL synchronous_commit = off',
 			"SELECT evsched.post('1', '$_[0] s')", 'COMMIT');
 	},
 	'a serializable transaction' => sub {
-		run_all($poster, 'BEGIN ISOLATION LEVEL SERIALIZABLE',
+		run_all(
+			$poster,
+			'BEGIN ISOLATION LEVEL SERIALIZABLE',
 			"SELECT evsched.post('1', '$_[0] s')", 'COMMIT');
-	},
-);
+	},);
 my $scheduler = scheduler_pid($server);
 
 while (my ($way, $make_due) = splice @ways, 0, 2)
@@ -243,9 +258,10 @@ while (my ($way, $make_due) = splice @ways, 0, 2)
 	{
 		wait_asleep($scheduler);
 		my $commit = $make_due->($delay);
-		my $event = $ann->event;
+		my $event  = $ann->event;
 
-		on_time($event, "$way wakes it, due " . ($delay ? 'soon' : 'at once'), $commit->{ended});
+		on_time($event, "$way wakes it, due " . ($delay ? 'soon' : 'at once'),
+			$commit->{ended});
 		$commit->{after}->() if $commit->{after};
 	}
 }
@@ -256,15 +272,20 @@ for my $delay (0, 0.3)
 {
 	wait_asleep($scheduler);
 	my $commit = run_all($publisher,
-		'INSERT INTO evsched.event VALUES (-1 - ' . $n++ . ", 'default', '" . clock($delay) . "', '1')");
+			'INSERT INTO evsched.event VALUES (-1 - '
+		  . $n++
+		  . ", 'default', '"
+		  . clock($delay)
+		  . "', '1')");
 	my $event = $ann->event;
 
-	ok($event->{late} <= 0.05 || $event->{at} - $commit->{ended} < 0.3,
-		'logical replication wakes it, due ' . ($delay ? 'soon' : 'at once'))
-	  || diag(1000 * $event->{late} . ' ms');
+	ok( $event->{late} <= 0.05 || $event->{at} - $commit->{ended} < 0.3,
+		'logical replication wakes it, due ' . ($delay ? 'soon' : 'at once')
+	) || diag(1000 * $event->{late} . ' ms');
 }
 run_all($publisher, "INSERT INTO evsched.event VALUES (-10, 'default', 'infinity', '1')");
-$server->poll_query_until('postgres', 'SELECT count(*) = 1 FROM evsched.event WHERE id = -10');
+$server->poll_query_until('postgres',
+	'SELECT count(*) = 1 FROM evsched.event WHERE id = -10');
 my $changed = run_all($publisher,
 	"UPDATE evsched.event SET due_at = '" . clock(0.3) . "' WHERE id = -10");
 my $event = $ann->event;
@@ -273,6 +294,7 @@ cmp_ok($event->{at} - $changed->{ended}, '<', 0.5, 'soon');
 
 # What frees an event wakes it, too.
 my $bob = listener($server, 'b', queue => 'back');
+
 sub is_back
 {
 	my ($name, $result) = @_;
@@ -283,7 +305,8 @@ sub is_back
 	$bob->sql("SELECT evsched.confirm($event->{id})");
 	return;
 }
-$poster->sql(q(SELECT evsched.post('1', '50 ms', 'back', key => 'moved', max_retries => 1)));
+$poster->sql(
+	q(SELECT evsched.post('1', '50 ms', 'back', key => 'moved', max_retries => 1)));
 $poster->sql('BEGIN');
 $poster->sql(q(SELECT evsched.change_delay('moved', '1 hour', 'back')));
 $other->sql(q(SELECT evsched.post('"marker"', '100 ms', 'back')));
@@ -311,7 +334,8 @@ $poster->sql('BEGIN');
 $poster->sql(q(SELECT evsched.cancel('p', 'back')));
 $poster->sql(q(PREPARE TRANSACTION 'p'));
 $other->sql(q(SELECT evsched.post('"marker"', '100 ms', 'back')));
-is($bob->event->{payload}, 'marker', 'what a prepared transaction cancels is passed over');
+is($bob->event->{payload}, 'marker',
+	'what a prepared transaction cancels is passed over');
 is_back('ROLLBACK PREPARED', run_all($other, q(ROLLBACK PREPARED 'p')));
 
 # A prepared transaction survives a restart, and fires when it is committed.
@@ -320,7 +344,7 @@ $poster->sql(q(SELECT evsched.post('"prepared"', '0', max_retries => 1)));
 $poster->sql(q(PREPARE TRANSACTION 'p'));
 $_->quit for $ann, $bob, $poster, $other, $publisher;
 $server->restart;
-$ann = listener($server, 'a', max_events => 100);
+$ann   = listener($server, 'a', max_events => 100);
 $other = session($server, 'other');
 wait_asleep(new_scheduler($server));
 my $result = run_all($other, q(COMMIT PREPARED 'p'));

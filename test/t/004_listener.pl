@@ -16,7 +16,8 @@ sub post
 
 	$max_retries //= 5;
 	return $poster->sql(
-		"SELECT evsched.post('$payload', '$delay', queue => '$queue', max_retries => $max_retries)");
+		"SELECT evsched.post('$payload', '$delay', queue => '$queue', max_retries => $max_retries)"
+	);
 }
 
 sub post_numbers
@@ -34,18 +35,20 @@ sub listeners
 {
 	my ($queue) = @_;
 
-	return join(' ',
-		map { $_->[0] }
-		  $poster->rows("SELECT node FROM evsched.listeners WHERE queue = '$queue' ORDER BY node"));
+	return join(
+		' ',
+		map { $_->[0] } $poster->rows(
+			"SELECT node FROM evsched.listeners WHERE queue = '$queue' ORDER BY node"));
 }
 
 # The listener next in turn is killed before the due time.
-my ($ann, $bob) = map { listener($server, $_, queue => 'kill', conf_timeout => '1 min') } qw(a b);
+my ($ann, $bob) =
+  map { listener($server, $_, queue => 'kill', conf_timeout => '1 min') } qw(a b);
 post('kill', 1, '300 ms');
 $ann->kill9;
 my $event = $bob->event;
 on_time($event, 'an event of one killed before comes to another');
-is($event->{num_retries}, 0, 'as a first delivery');
+is($event->{num_retries}, 0,   'as a first delivery');
 is($bob->confirm($event), 't', 'confirmed');
 
 # Killed while it holds an unconfirmed event.
@@ -53,18 +56,21 @@ for my $how ('killed', 'terminated', 'gone')
 {
 	my $held;
 
-	$ann = listener($server, 'a', queue => 'kill', max_events => 3, conf_timeout => '1 min');
+	$ann =
+	  listener($server, 'a', queue => 'kill', max_events => 3, conf_timeout => '1 min');
 	$bob->quit;
 	wait_until(sub { listeners('kill') eq 'a' }, 'b to be gone');
 	$bob = listener($server, 'b', queue => 'kill', conf_timeout => '1 min');
 	post_numbers('kill', 2, '0');
 	$held = [ $ann->events(2) ];
 	my $since = time;
-	if ($how eq 'killed') { $ann->kill9; }
-	elsif ($how eq 'gone') { $ann->quit; }
+	if    ($how eq 'killed') { $ann->kill9; }
+	elsif ($how eq 'gone')   { $ann->quit; }
 	else { $poster->sql("SELECT pg_terminate_backend(${\$ann->pid})"); }
 	my @again = $bob->events(2);
-	is_deeply([ map { $_->{id} } @again ], [ map { $_->{id} } @$held ],
+	is_deeply(
+		[ map { $_->{id} } @again ],
+		[ map { $_->{id} } @$held ],
 		"what one held that is $how comes to another");
 	is_deeply([ map { $_->{num_retries} } @again ], [ 1, 1 ], 'as a failed delivery');
 	cmp_ok($again[1]{at} - $since, '<', 0.15, 'at once');
@@ -74,19 +80,20 @@ for my $how ('killed', 'terminated', 'gone')
 
 # The last of its deliveries, and its listener is killed: dead.
 my $doomed = listener($server, 'doomed', queue => 'doomed', conf_timeout => '1 min');
-my $last = post('doomed', 1, '0', 1);
+my $last   = post('doomed', 1, '0', 1);
 $doomed->sql("SELECT evsched.reject($last)") if $doomed->event;
 is($doomed->event->{num_retries}, 1, 'the last delivery');
 my $killed_at = time;
 $doomed->kill9;
-wait_until(sub { $poster->sql("SELECT count(*) FROM evsched.dead_event WHERE id = $last") == 1 },
+wait_until(
+	sub { $poster->sql("SELECT count(*) FROM evsched.dead_event WHERE id = $last") == 1 },
 	'it to die');
 cmp_ok(time - $killed_at, '<', 0.5, 'its listener is killed: it is dead at once');
 
 # Nobody listens.
 post('nobody', '"waits"', '0');
 post('nobody', '"later"', '1 hour');
-my $join = session($server, 'a');
+my $join   = session($server, 'a');
 my $joined = $join->try($join->join_call(queue => 'nobody'));
 $event = $join->event;
 is($event->{payload}, 'waits', 'an event waits for a listener');
@@ -122,8 +129,10 @@ my $channel = $join->join(queue => 'second');
 is($join->join(queue => 'third'), $channel, 'a session has one channel');
 like($channel, qr/^evsched_\w{20,}$/, 'that cannot be guessed');
 post($_, "\"$_\"", '0') for qw(second third);
-is_deeply([ sort map { "$_->{queue} $_->{payload}" } $join->events(2) ],
-	[ 'second second', 'third third' ], 'for all its queues');
+is_deeply(
+	[ sort map { "$_->{queue} $_->{payload}" } $join->events(2) ],
+	[ 'second second', 'third third' ],
+	'for all its queues');
 $join->quit;
 
 # The credit: as many as max_events at a time.
@@ -131,11 +140,14 @@ $ann = listener($server, 'a', queue => 'credit', max_events => 3);
 post_numbers('credit', 10, '0');
 my @events = $ann->events(3);
 is_deeply([ $ann->events_so_far ], [], 'it gets as many as max_events');
-is($ann->sql(q(SELECT unconfirmed FROM evsched.listeners WHERE queue = 'credit')), 3,
-	'which the view counts');
+is($ann->sql(q(SELECT unconfirmed FROM evsched.listeners WHERE queue = 'credit')),
+	3, 'which the view counts');
 $ann->confirm($_) for @events[ 0, 1 ];
 push @events, $ann->events(2);
-is_deeply([ map { $_->{payload} } @events ], [ 1 .. 5 ], 'and one for each that it confirms');
+is_deeply(
+	[ map { $_->{payload} } @events ],
+	[ 1 .. 5 ],
+	'and one for each that it confirms');
 is_deeply([ $ann->events_so_far ], [], 'no more');
 $ann->sql(q(SELECT evsched.set_max_events(5, 'credit')));
 push @events, $ann->events(2);
@@ -143,7 +155,8 @@ is_deeply([ $ann->events_so_far ], [], 'a higher max_events gives it more at onc
 $ann->sql(q(SELECT evsched.set_max_events(1, 'credit')));
 $ann->confirm($_) for @events[ 2 .. 5 ];
 is_deeply([ $ann->events_so_far ], [], 'a lower one gives it less');
-is($ann->sql(q(SELECT max_events FROM evsched.listeners WHERE queue = 'credit')), 1, 'one');
+is($ann->sql(q(SELECT max_events FROM evsched.listeners WHERE queue = 'credit')),
+	1, 'one');
 $ann->confirm($events[6]);
 push @events, $ann->event;
 is_deeply([ $ann->events_so_far ], [], 'at a time');
@@ -159,7 +172,7 @@ post('leave', 1, '0');
 my $held = $ann->event;
 is($ann->sql(q(SELECT evsched.leave('leave'))), 't', 'a leaves');
 is($ann->sql(q(SELECT evsched.leave('leave'))), 'f', 'once');
-is(listeners('leave'), 'b', 'it is no listener any more');
+is(listeners('leave'),                          'b', 'it is no listener any more');
 post('leave', 2, '100 ms');
 my $new = $bob->event;
 is($new->{payload}, 2, 'new events go to another');
@@ -180,14 +193,18 @@ for my $session ($ann, $bob)
 	my ($name) = $session->name;
 	my ($heir) = grep { $_ != $session } $ann, $bob;
 
-	is($session->sql(q(SELECT evsched.leave('leave', release => true))), 't', "$name leaves");
+	is($session->sql(q(SELECT evsched.leave('leave', release => true))),
+		't', "$name leaves");
 	last if $session == $bob;
 	$session->join(queue => 'leave', conf_timeout => '1 min');
 }
 my @released = map { $_->events_so_far } $ann, $bob;
-is_deeply([ grep { $_->{num_retries} != 0 } @released ], [], 'what is released is not counted');
+is_deeply([ grep { $_->{num_retries} != 0 } @released ],
+	[], 'what is released is not counted');
 $_->sql(q(SELECT evsched.leave('leave', true))) for $ann, $bob;
-is($poster->sql(q(SELECT count(*) FROM evsched.events WHERE queue = 'leave' AND state = 'ready')), 2,
+is( $poster->sql(
+		q(SELECT count(*) FROM evsched.events WHERE queue = 'leave' AND state = 'ready')),
+	2,
 	'both are ready again');
 $bob->join(queue => 'leave', conf_timeout => '1 min');
 @events = $bob->events(2);
@@ -198,10 +215,10 @@ $bob->quit;
 # The ways out: each takes the listener out at once.
 $ann->quit;
 my %way = (
-	'DISCARD ALL' => sub { 'DISCARD ALL' },
-	'UNLISTEN *' => sub { 'UNLISTEN *' },
+	'DISCARD ALL'             => sub { 'DISCARD ALL' },
+	'UNLISTEN *'              => sub { 'UNLISTEN *' },
 	'UNLISTEN of its channel' => sub { "UNLISTEN $_[0]" },
-	'leave with release' => sub { q(SELECT evsched.leave('way', release => true)) });
+	'leave with release'      => sub { q(SELECT evsched.leave('way', release => true)) });
 for my $way (sort keys %way)
 {
 	$ann = session($server, 'a');
@@ -210,17 +227,22 @@ for my $way (sort keys %way)
 	post('way', '"held"', '0');
 	is($ann->event->{payload}, 'held', "$way: it holds an event");
 	my $out = $ann->try($way{$way}->($channel));
-	is($out->{error}, undef, 'it is no error');
-	is(listeners('way'), 'b', 'it is out of the ring');
+	is($out->{error},    undef, 'it is no error');
+	is(listeners('way'), 'b',   'it is out of the ring');
 	$event = $bob->event;
 	is($event->{payload}, 'held', 'its event goes to another');
 	cmp_ok($event->{at} - $out->{ended}, '<', 0.05, 'at once');
 	is($event->{num_retries}, $way =~ /release/ ? 0 : 1, 'and is counted, or not');
 	$bob->confirm($event);
 	post('way', $_, '20 ms') for 1, 2;
-	is_deeply([ map { $_->{payload} } $bob->events(2) ], [ 1, 2 ], 'the next go to another, too');
+	is_deeply(
+		[ map { $_->{payload} } $bob->events(2) ],
+		[ 1, 2 ],
+		'the next go to another, too');
 	is_deeply([ $ann->events_so_far ], [], 'not to it');
-	is($poster->sql(q(SELECT count(evsched.confirm(id)) FROM evsched.event WHERE queue = 'way')), 2,
+	is( $poster->sql(
+			q(SELECT count(evsched.confirm(id)) FROM evsched.event WHERE queue = 'way')),
+		2,
 		'confirmed');
 
 	# It may come back.
@@ -228,7 +250,9 @@ for my $way (sort keys %way)
 	$ann->join(queue => 'way');
 	post('way', '"back"', '0');
 	is($ann->event->{payload}, 'back', 'it may join again');
-	is($poster->sql(q(SELECT count(evsched.confirm(id)) FROM evsched.event WHERE queue = 'way')), 1,
+	is( $poster->sql(
+			q(SELECT count(evsched.confirm(id)) FROM evsched.event WHERE queue = 'way')),
+		1,
 		'confirmed');
 	$ann->quit;
 	wait_until(sub { listeners('way') eq '' }, 'all to be gone');
@@ -239,9 +263,10 @@ my $older = listener($server, 'n', queue => 'node', max_events => 1);
 $bob = listener($server, 'b', queue => 'node', max_events => 1);
 my $newer = listener($server, 'n', queue => 'node', max_events => 1);
 is(listeners('node'), 'b n', 'a node joins once');
-is($poster->sql(q(SELECT pid FROM evsched.listeners WHERE node = 'n')), $newer->pid, 'the newer one');
+is($poster->sql(q(SELECT pid FROM evsched.listeners WHERE node = 'n')),
+	$newer->pid, 'the newer one');
 post_numbers('node', 2, '50 ms');
-is($bob->event->{payload}, 1, 'it stands at the end of the ring');
+is($bob->event->{payload},   1, 'it stands at the end of the ring');
 is($newer->event->{payload}, 2, 'and is served');
 is_deeply([ $older->events_so_far ], [], 'the older one is not');
 $older->quit;
@@ -258,12 +283,14 @@ $ann->join(node => $name, queue => 'name');
 is(listeners('name'), $name, 'a node name of 100 characters survives');
 my $unnamed = session($server, 'u');
 $unnamed->sql(q(SELECT evsched.join(queue => 'unnamed')));
-is(listeners('unnamed'), 'pid-' . $unnamed->pid, 'a node without a name is called by its pid');
+is( listeners('unnamed'),
+	'pid-' . $unnamed->pid,
+	'a node without a name is called by its pid');
 $_->quit for $ann, $unnamed;
 
 # Eight sessions join at the same instant, a hundred times.
 my @eight = map { session($server, "e$_") } 1 .. 8;
-my $gate = session($server, 'gate');
+my $gate  = session($server, 'gate');
 my ($rounds, $served, $twice) = (100, 0, 0);
 for my $round (1 .. $rounds)
 {
@@ -272,13 +299,17 @@ for my $round (1 .. $rounds)
 	$gate->sql('SELECT pg_advisory_lock(7)');
 	for my $session (@eight)
 	{
-		my $call = $session->join_call(queue => $queue, max_events => 1, conf_timeout => '1 min');
+		my $call =
+		  $session->join_call(queue => $queue, max_events => 1, conf_timeout => '1 min');
 
-		$session->send("SELECT pg_advisory_lock_shared(7); SELECT pg_advisory_unlock_shared(7); $call");
+		$session->send(
+			"SELECT pg_advisory_lock_shared(7); SELECT pg_advisory_unlock_shared(7); $call"
+		);
 	}
 	wait_until(
 		sub {
-			$poster->sql(q(SELECT count(*) = 8 FROM pg_locks
+			$poster->sql(
+				q(SELECT count(*) = 8 FROM pg_locks
 						   WHERE locktype = 'advisory' AND NOT granted)) eq 't';
 		},
 		'eight to wait');
@@ -295,14 +326,16 @@ for my $round (1 .. $rounds)
 	}
 	my @events = map { $_->event } @eight;
 	$served += grep { $_->{num_retries} == 0 } @events;
-	$twice += grep { $_->events_so_far } @eight;
-	$poster->sql('SELECT evsched.confirm(\'{' . join(',', map { $_->{id} } @events) . '}\'::bigint[])');
+	$twice  += grep { $_->events_so_far } @eight;
+	$poster->sql('SELECT evsched.confirm(\'{'
+		  . join(',', map { $_->{id} } @events)
+		  . '}\'::bigint[])');
 	$_->sql("SELECT evsched.leave('$queue')") for @eight;
 }
 is($served, 8 * $rounds, 'eight sessions join at once, a hundred times: each is served');
-is($twice, 0, 'none of them twice');
-is($poster->sql(q(SELECT count(*) FROM evsched.event WHERE queue LIKE 'join%')), 0,
-	'everything is confirmed');
+is($twice,  0,           'none of them twice');
+is($poster->sql(q(SELECT count(*) FROM evsched.event WHERE queue LIKE 'join%')),
+	0, 'everything is confirmed');
 
 nothing_early();
 done_testing();

@@ -16,7 +16,8 @@ my $server = start_server('crash', conf => "synchronous_commit = on\n");
 # The pid of the launcher, 0 while there is none.
 sub launcher_pid
 {
-	return $server->safe_psql('postgres',
+	return $server->safe_psql(
+		'postgres',
 		q(SELECT coalesce(max(pid), 0) FROM pg_stat_activity
 		  WHERE backend_type = 'evsched launcher'));
 }
@@ -24,12 +25,14 @@ sub launcher_pid
 sub schedulers
 {
 	return $server->safe_psql('postgres',
-		q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'evsched scheduler'));
+		q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'evsched scheduler')
+	);
 }
 
 # A new scheduler finds leases, counts and listeners as they were.
 my $poster = session($server, 'poster');
-my ($ann, $bob) = map { listener($server, $_, max_events => 2, conf_timeout => '1 s') } qw(a b);
+my ($ann, $bob) =
+  map { listener($server, $_, max_events => 2, conf_timeout => '1 s') } qw(a b);
 $bob->sql('SELECT evsched.set_max_events(1)');
 $poster->sql(q(SELECT evsched.post('1', max_retries => 3)));
 my $first = $ann->event;
@@ -42,8 +45,10 @@ my $received = time;
 my $old = scheduler_pid($server);
 $poster->sql("SELECT pg_terminate_backend($old)");
 new_scheduler($server, $old);
-is_deeply([ $poster->rows('SELECT node, unconfirmed FROM evsched.listeners ORDER BY node') ],
-	[ [ 'a', 0 ], [ 'b', 1 ] ], 'a new scheduler: listeners and leases stay');
+is_deeply(
+	[ $poster->rows('SELECT node, unconfirmed FROM evsched.listeners ORDER BY node') ],
+	[ [ 'a', 0 ], [ 'b', 1 ] ],
+	'a new scheduler: listeners and leases stay');
 my $third = $ann->event;
 is($third->{num_retries}, 2, 'counts stay');
 near($third->{at}, $retry->{at} + 1, 'and deadlines');
@@ -64,7 +69,7 @@ is($event->{payload}, 3, 'what falls due in between is delivered');
 is($poster->sql("SELECT evsched.confirm($event->{id})"), 't', 'confirmed');
 
 # A launcher that dies is started again, and there is still one scheduler.
-my $launcher = launcher_pid();
+my $launcher  = launcher_pid();
 my $scheduler = scheduler_pid($server);
 $poster->sql("SELECT pg_terminate_backend($launcher)");
 wait_until(sub { launcher_pid() != 0 && launcher_pid() != $launcher }, 'a new launcher');
@@ -72,7 +77,7 @@ wait_asleep(launcher_pid(), 0.1);
 is(schedulers(), 1, 'a new launcher: there is one scheduler');
 $poster->sql(q(SELECT evsched.post('4', '20 ms', max_retries => 3)));
 $event = (grep { defined } $ann->event_within(0.5), $bob->event_within(0.5))[0];
-is($event->{payload}, 4, 'which works');
+is($event->{payload},                                    4,   'which works');
 is($poster->sql("SELECT evsched.confirm($event->{id})"), 't', 'confirmed');
 $scheduler = scheduler_pid($server);
 $poster->sql("SELECT pg_terminate_backend($scheduler)");
@@ -84,8 +89,14 @@ $_->quit for $ann, $bob;
 # Load: four posters, four listeners, each with a ledger of its own.
 my %client;
 my %kind = (
-	p1 => 'post', p2 => 'post', p3 => 'post', p4 => 'post',
-	c1 => 'each', c2 => 'each', c3 => 'batch', c4 => 'batch');
+	p1 => 'post',
+	p2 => 'post',
+	p3 => 'post',
+	p4 => 'post',
+	c1 => 'each',
+	c2 => 'each',
+	c3 => 'batch',
+	c4 => 'batch');
 
 sub start_client
 {
@@ -93,10 +104,11 @@ sub start_client
 	my $client = {};
 
 	$client->{ledger} = "$PostgreSQL::Test::Utils::tmp_check/ledger_$name";
-	$client->{pid} = open2($client->{out}, $client->{in},
+	$client->{pid}    = open2(
+		$client->{out},     $client->{in},
 		'/usr/bin/python3', dirname(__FILE__) . '/ledger_process.py',
-		$kind{$name}, $server->connstr('postgres') . ' user=' . getpwuid($<),
-		$name, $client->{ledger});
+		$kind{$name},       $server->connstr('postgres') . ' user=' . getpwuid($<),
+		$name,              $client->{ledger});
 	$client{$name} = $client;
 	return;
 }
@@ -118,8 +130,15 @@ sub lines
 	return map { [split] } map { split /\n/, slurp_file($client{$_}{ledger}) } @names;
 }
 
-sub listeners { return grep { $kind{$_} ne 'post' } sort keys %kind; }
-sub posters { return grep { $kind{$_} eq 'post' } sort keys %kind; }
+sub listeners
+{
+	return grep { $kind{$_} ne 'post' } sort keys %kind;
+}
+
+sub posters
+{
+	return grep { $kind{$_} eq 'post' } sort keys %kind;
+}
 
 # Waits until each of the listeners has got and confirmed about so many more events.
 sub let_work
@@ -131,7 +150,8 @@ sub let_work
 		my $before = -s $client{$name}{ledger} // 0;
 
 		eval {
-			wait_until(sub { (-s $client{$name}{ledger} // 0) > $before + $n * 65 }, "$name to work");
+			wait_until(sub { (-s $client{$name}{ledger} // 0) > $before + $n * 65 },
+				"$name to work");
 			1;
 		} or do { tell_state(); die $@; };
 	}
@@ -182,7 +202,7 @@ pass('the scheduler is killed: the server recovers, and it goes on');
 for (1 .. 2)
 {
 	my ($postmaster) = split /\n/, slurp_file($server->data_dir . '/postmaster.pid');
-	my @processes = ($postmaster, split ' ', `ps -o pid= --ppid $postmaster`);
+	my @processes    = ($postmaster, split ' ', `ps -o pid= --ppid $postmaster`);
 
 	$server->kill9;
 	wait_until(
@@ -196,7 +216,8 @@ for (1 .. 2)
 pass('the server is killed: it goes on after a start');
 
 is_deeply([ map { stop_client($_) } posters() ], [ (0) x 4 ], 'the posters end');
-ok($server->poll_query_until('postgres', q(SELECT count(*) = 0 FROM evsched.event WHERE queue = 'ledger')),
+ok( $server->poll_query_until(
+		'postgres', q(SELECT count(*) = 0 FROM evsched.event WHERE queue = 'ledger')),
 	'everything is confirmed in the end');
 is_deeply([ map { stop_client($_) } listeners() ], [ (0) x 4 ], 'the listeners end');
 
@@ -209,27 +230,32 @@ for my $line (lines(listeners()))
 
 	push @{ $got{$number} }, $at if $word eq 'got';
 	$confirmed_at{$number} = $at if $word eq 'confirmed';
-	$confirmations{$number}++ if $word eq 'confirmed';
+	$confirmations{$number}++    if $word eq 'confirmed';
 }
-my @posted = grep { $posted{$_} eq 'posted' } keys %posted;
+my @posted  = grep { $posted{$_} eq 'posted' } keys %posted;
 my @unknown = grep { $posted{$_} eq 'unknown' } keys %posted;
-my $again = 0;
+my $again   = 0;
 for my $number (keys %confirmed_at)
 {
 	$again += grep { $_ > $confirmed_at{$number} } @{ $got{$number} };
 }
-note(sprintf('%d posted, %d unknown, %d delivered, %d more than once, %d confirmed',
-		scalar @posted, scalar @unknown, scalar keys %got,
-		scalar(grep { @$_ > 1 } values %got), scalar keys %confirmed_at));
+note(
+	sprintf(
+		'%d posted, %d unknown, %d delivered, %d more than once, %d confirmed',
+		scalar @posted,
+		scalar @unknown,
+		scalar keys %got,
+		scalar(grep { @$_ > 1 } values %got),
+		scalar keys %confirmed_at));
 cmp_ok(scalar @posted, '>', 1000, 'there was a load');
 is(scalar(grep { !$got{$_} } @posted), 0, 'every event that was committed was delivered');
-is(scalar(grep { ($posted{$_} // '') !~ /^(posted|unknown)$/ } keys %got), 0,
-	'no other was');
+is(scalar(grep { ($posted{$_} // '') !~ /^(posted|unknown)$/ } keys %got),
+	0, 'no other was');
 is($again, 0, 'nothing was delivered again after its confirmation');
 is(scalar(grep { $_ > 1 } values %confirmations), 0, 'nothing was confirmed twice');
 is(scalar keys %got, @posted + grep({ $got{$_} } @unknown), 'the count adds up');
-is($server->safe_psql('postgres', 'SELECT count(*) FROM evsched.dead_event'), 0,
-	'deliveries that a crash cut off are not counted');
+is($server->safe_psql('postgres', 'SELECT count(*) FROM evsched.dead_event'),
+	0, 'deliveries that a crash cut off are not counted');
 
 nothing_early();
 done_testing();

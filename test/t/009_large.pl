@@ -8,7 +8,7 @@ use Time::HiRes qw(time);
 
 my $server = start_server('large', conf => "max_wal_size = 2GB\n");
 my $poster = session($server, 'poster');
-my $ann = listener($server, 'a', max_events => 2000, conf_timeout => '1 min');
+my $ann    = listener($server, 'a', max_events => 2000, conf_timeout => '1 min');
 
 # What was posted, and what came of it, as text.
 $poster->sql('CREATE TABLE sent (n serial, id bigint, payload jsonb)');
@@ -39,11 +39,13 @@ sub compare
 {
 	my ($name, $n) = @_;
 
-	is($poster->sql(q(SELECT string_agg(left(s.payload::text, 100) || ' is not ' ||
+	is( $poster->sql(
+			q(SELECT string_agg(left(s.payload::text, 100) || ' is not ' ||
 									   left(coalesce(g.payload::text, 'there'), 100), '; ')
 					  FROM sent s LEFT JOIN got g USING (id)
 					  WHERE s.payload::text IS DISTINCT FROM g.payload::text)),
-		undef, "$name: the same that was posted");
+		undef,
+		"$name: the same that was posted");
 	is($poster->sql('SELECT count(*) FROM got'), $n, 'each once');
 	$poster->sql('TRUNCATE sent, got');
 	return;
@@ -51,11 +53,28 @@ sub compare
 
 # Payloads of all kinds, with and without retries, and in all ways.
 my @payloads = (
-	'[]', '{}', 'null', 'true', '""', '0', '-0.0', '12345678901234567', '1.10', '1e300',
-	'9223372036854775808', '123456789012345678901234567890.000000000000000000001',
-	'"\u00fcml\u00e4ut \u20ac \ud83d\ude00"', '"\"\\\\\n\t\u0001/<>&\'"', '"]}"', '"{\"id\":1}"',
-	'{"id": 7, "fetch": true}', '[{"a": [1, {"b": null}]}, "x"]', '{"": {"": ""}}',
-	'"' . 'x' x 20_000 . '"', '[' . join(',', (1) x 4000) . ']', '"' . "\x{e4}" x 3500 . '"',
+	'[]',
+	'{}',
+	'null',
+	'true',
+	'""',
+	'0',
+	'-0.0',
+	'12345678901234567',
+	'1.10',
+	'1e300',
+	'9223372036854775808',
+	'123456789012345678901234567890.000000000000000000001',
+	'"\u00fcml\u00e4ut \u20ac \ud83d\ude00"',
+	'"\"\\\\\n\t\u0001/<>&\'"',
+	'"]}"',
+	'"{\"id\":1}"',
+	'{"id": 7, "fetch": true}',
+	'[{"a": [1, {"b": null}]}, "x"]',
+	'{"": {"": ""}}',
+	'"' . 'x' x 20_000 . '"',
+	'[' . join(',', (1) x 4000) . ']',
+	'"' . "\x{e4}" x 3500 . '"',
 	'"' . '\n' x 5000 . '"');
 for my $max_retries (0, 3)
 {
@@ -70,9 +89,11 @@ SQL
 	is(scalar(grep { $_->{fetch} } @events), 3, 'some have to be fetched');
 	file($ann, $_) for @events;
 	compare("max_retries $max_retries", scalar @payloads);
-	is($poster->sql('SELECT count(*) FROM evsched.event'), $max_retries ? @payloads : 0,
+	is( $poster->sql('SELECT count(*) FROM evsched.event'),
+		$max_retries ? @payloads                          : 0,
 		$max_retries ? 'they wait for their confirmation' : 'they are gone');
-	$poster->sql(q(SELECT evsched.confirm(coalesce(array_agg(id), '{}')) FROM evsched.event));
+	$poster->sql(
+		q(SELECT evsched.confirm(coalesce(array_agg(id), '{}')) FROM evsched.event));
 }
 
 # About as long as a notification can be.
@@ -89,29 +110,34 @@ SQL
 	my $longest = 0;
 	for (1 .. $n)
 	{
-		my $event = $ann->event;
+		my $event  = $ann->event;
 		my $length = length $event->{raw};
 
-		$fetched++ if $event->{fetch};
+		$fetched++         if $event->{fetch};
 		$longest = $length if $event->{batch} == 1 && $length > $longest;
 		file($ann, $event);
 		$ann->confirm($event) if $max_retries;
 	}
 	is($longest, 7999, 'a notification takes what fits, and no more');
 	compare("$n lengths about the limit, max_retries $max_retries", $n);
-	cmp_ok($fetched, '>', 0, 'the longest are fetched');
+	cmp_ok($fetched, '>', 0,  'the longest are fetched');
 	cmp_ok($fetched, '<', $n, 'the shortest are not');
 }
 
 # Names of all kinds.
 my $queue = 'k"\' ' . "\x{e4}" x 10 . ' \\';
-my $key = '{"\\ ' . "\x{20ac}" x 80;
+my $key   = '{"\\ ' . "\x{20ac}" x 80;
 $ann->join(queue => $queue);
 my $quoted_queue = $queue =~ s/'/''/gr;
-my $id = $poster->sql("SELECT evsched.post('1', '100 ms', queue => '$quoted_queue', key => '$key', max_retries => 1)");
+my $id           = $poster->sql(
+	"SELECT evsched.post('1', '100 ms', queue => '$quoted_queue', key => '$key', max_retries => 1)"
+);
 my $event = $ann->event;
-is($ann->sql("SELECT (e->>'queue' = '$quoted_queue') AND (e->>'key' = '$key')
-			FROM jsonb_array_elements(\$json\$$event->{raw}\$json\$) e"), 't', 'names survive, too');
+is( $ann->sql(
+		"SELECT (e->>'queue' = '$quoted_queue') AND (e->>'key' = '$key')
+			FROM jsonb_array_elements(\$json\$$event->{raw}\$json\$) e"),
+	't',
+	'names survive, too');
 is($ann->sql("SELECT evsched.confirm('$key', '$quoted_queue')"), 't', 'and find it');
 
 # fetch: what is large and to be confirmed can be fetched until then.
@@ -121,12 +147,15 @@ $event = $ann->event;
 is_deeply($event->{fetch}, JSON::PP::true, 'a large event is to be fetched');
 for (1 .. 2)
 {
-	is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002, 'it is fetched');
+	is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"),
+		20002, 'it is fetched');
 }
 is($ann->confirm($event), 't', 'and confirmed');
-is($ann->sql("SELECT count(*) FROM evsched.fetch('{$event->{id}}')"), 0, 'then it is gone');
+is($ann->sql("SELECT count(*) FROM evsched.fetch('{$event->{id}}')"),
+	0, 'then it is gone');
 $id = $poster->sql(q(SELECT evsched.post('1', '1 hour')));
-is($ann->sql("SELECT count(*) FROM evsched.fetch('{$id, NULL, -5}')"), 0, 'only delivered events are fetched');
+is($ann->sql("SELECT count(*) FROM evsched.fetch('{$id, NULL, -5}')"),
+	0, 'only delivered events are fetched');
 $poster->sql("SELECT evsched.cancel($id)");
 
 # With max_retries 0 it is removed in the transaction that fetches it, and takes credit
@@ -140,23 +169,32 @@ for (1 .. 2)
 $event = $ann->event;
 is_deeply([ $ann->events_so_far ], [], 'an event to be fetched takes credit');
 $ann->sql('BEGIN');
-is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002, 'it is fetched');
+is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"),
+	20002, 'it is fetched');
 $ann->sql('ROLLBACK');
-is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002,
-	'again, for that was rolled back');
+is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"),
+	20002, 'again, for that was rolled back');
 my $second = $ann->event;
 is($ann->sql("SELECT count(*) FROM evsched.fetch('{$event->{id}}')"), 0, 'once');
 ok($second->{fetch}, 'the next comes');
-ok($server->poll_query_until('postgres',
-		"SELECT count(*) = 1 FROM evsched.dead_event WHERE why = 'not fetched' AND id = $second->{id}"),
+ok( $server->poll_query_until(
+		'postgres',
+		"SELECT count(*) = 1 FROM evsched.dead_event WHERE why = 'not fetched' AND id = $second->{id}"
+	),
 	'an event that is not fetched is dead');
-near($poster->sql("SELECT extract(epoch FROM died_at) FROM evsched.dead_event WHERE id = $second->{id}"),
-	$second->{at} + 0.5, 'after conf_timeout');
-is($ann->sql("SELECT count(*) FROM evsched.fetch('{$second->{id}}')"), 0, 'and cannot be fetched any more');
+near(
+	$poster->sql(
+		"SELECT extract(epoch FROM died_at) FROM evsched.dead_event WHERE id = $second->{id}"
+	),
+	$second->{at} + 0.5,
+	'after conf_timeout');
+is($ann->sql("SELECT count(*) FROM evsched.fetch('{$second->{id}}')"),
+	0, 'and cannot be fetched any more');
 is($poster->sql(q(SELECT evsched.redrive('default'))), 1, 'but redriven');
 $event = $ann->event;
 is($event->{id}, $second->{id}, 'it comes again');
-is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"), 20002, 'and is fetched');
+is($ann->sql("SELECT length(payload::text) FROM evsched.fetch('{$event->{id}}')"),
+	20002, 'and is fetched');
 is($poster->sql('SELECT count(*) FROM evsched.event'), 0, 'nothing is left');
 $ann->quit;
 
@@ -170,7 +208,8 @@ my @events = map { $ann->event } 1 .. 10;
 wait_until(
 	sub {
 		push @events, $ann->events_so_far;
-		return $poster->sql('SELECT starving FROM evsched.queues WHERE queue = \'default\'') eq 't';
+		return $poster->sql(
+			'SELECT starving FROM evsched.queues WHERE queue = \'default\'') eq 't';
 	},
 	'the rest to wait');
 push @events, $ann->events_so_far;
@@ -187,7 +226,8 @@ $ann->quit;
 
 # A hundred thousand overdue events and a slow listener: no more than its credit, and
 # other queues are served on time.
-my $slow = listener($server, 'slow', queue => 'many', max_events => 5, conf_timeout => '1 min');
+my $slow =
+  listener($server, 'slow', queue => 'many', max_events => 5, conf_timeout => '1 min');
 my $bob = listener($server, 'b', queue => 'other', max_events => 100);
 $poster->sql(<<'SQL');
 INSERT INTO evsched.event (queue, due_at, payload, max_retries)
@@ -208,21 +248,29 @@ is($late, 0, '100000 overdue events and a slow listener: another queue is on tim
 is_deeply([ $slow->events_so_far ], [], 'the slow one gets no more than its credit');
 is(scalar @events, 5, 'which is five');
 is_deeply([ map { $_->{payload} } @events ], [ 21 .. 25 ], 'in order');
-is($poster->sql(q(SELECT unconfirmed FROM evsched.listeners WHERE queue = 'many')), 5, 'by the view, too');
+is($poster->sql(q(SELECT unconfirmed FROM evsched.listeners WHERE queue = 'many')),
+	5, 'by the view, too');
 $slow->quit;
 
 # They are taken by many, while others are posted.
 my $since = time;
-my @fast = map {
-	listener($server, "fast$_",
-		queue => 'many', max_events => 1000, conf_timeout => '1 min',
-		mode => { confirm => 'batch', quiet => 1 })
+my @fast  = map {
+	listener(
+		$server, "fast$_",
+		queue        => 'many',
+		max_events   => 1000,
+		conf_timeout => '1 min',
+		mode         => { confirm => 'batch', quiet => 1 })
 } 1 .. 2;
-wait_until(sub { $poster->sql(q(SELECT NOT EXISTS (SELECT FROM evsched.event WHERE queue = 'many'))) eq 't' },
+wait_until(
+	sub {
+		$poster->sql(
+			q(SELECT NOT EXISTS (SELECT FROM evsched.event WHERE queue = 'many'))) eq 't';
+	},
 	'all to be confirmed');
 note(sprintf('%.0f events/s', 99980 / (time - $since)));
 my @summaries = map { $_->summary } @fast;
-my $count = 0;
+my $count     = 0;
 $count += $_->{count} for @summaries;
 is($count, 99_980, 'two fast ones get the rest, each once');
 
@@ -237,18 +285,22 @@ WITH new AS (
 SELECT extract(epoch FROM min(due_at)) FROM new
 SQL
 cmp_ok(time, '<', $due, 'a hundred thousand events are posted for one time');
-wait_until(sub { $poster->sql(q(SELECT NOT EXISTS (SELECT FROM evsched.event WHERE queue = 'many'))) eq 't' },
+wait_until(
+	sub {
+		$poster->sql(
+			q(SELECT NOT EXISTS (SELECT FROM evsched.event WHERE queue = 'many'))) eq 't';
+	},
 	'all to be confirmed');
 note(sprintf('%.0f events/s', 100000 / (time - $due)));
-$count = -$count;
+$count     = -$count;
 @summaries = map { $_->summary(with_ids => 1) } @fast;
 $count += $_->{count} for @summaries;
 is($count, 100_000, 'they come, each once');
 my %ids;
 $ids{$_}++ for map { @{ $_->{ids} } } @summaries;
 is(scalar(grep { $_ != 1 } values %ids), 0, 'no id twice');
-is($_->{early}, 0, 'none early') for @summaries;
-is($_->{disorder}, 0, 'in order') for @summaries;
+is($_->{early},    0, 'none early') for @summaries;
+is($_->{disorder}, 0, 'in order')   for @summaries;
 
 nothing_early();
 done_testing();

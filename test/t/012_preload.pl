@@ -19,31 +19,36 @@ $server->safe_psql('postgres', 'CREATE EXTENSION evsched');
 is(processes(), 0, 'without preloading there are no processes');
 
 my $session = session($server, 'session');
-my $first = $session->try(q(SELECT evsched.post('"first"', '-1 s', max_retries => 3)));
+my $first   = $session->try(q(SELECT evsched.post('"first"', '-1 s', max_retries => 3)));
 is($first->{error}, undef, 'post stores the event');
-is(scalar(grep { /WARNING.*shared_preload_libraries/s } @{ $first->{notices} }), 1, 'and warns');
+is(scalar(grep { /WARNING.*shared_preload_libraries/s } @{ $first->{notices} }),
+	1, 'and warns');
 my $second = $session->try(q(SELECT evsched.post_many('{2, 3}', '{1 s}')));
 is_deeply($second->{notices}, [], 'once');
 my $other = session($server, 'other')->try(q(SELECT evsched.post('"key"', key => 'k')));
-is(scalar @{ $other->{notices} }, 1, 'in each session');
+is(scalar @{ $other->{notices} },                       1, 'in each session');
 is($session->sql('SELECT count(*) FROM evsched.event'), 4, 'the events are there');
 
 is($session->try($_)->{sqlstate}, '55000', "$_ fails")
   for 'SELECT evsched.join()', 'SELECT * FROM evsched.receive()';
-is_deeply([ $session->rows('SELECT payload, num_retries FROM evsched.take()') ],
-	[ [ '"first"', 0 ] ], 'take works');
+is_deeply(
+	[ $session->rows('SELECT payload, num_retries FROM evsched.take()') ],
+	[ [ '"first"', 0 ] ],
+	'take works');
 $session->sql('BEGIN');
 is($session->sql('SELECT payload FROM evsched.take()'), '"key"', 'again');
 $session->sql('ROLLBACK');
-is($session->sql(q(SELECT evsched.change_delay('k', '1 hour', 'default'))), 't', 'change_delay works');
-is($session->sql(q(SELECT evsched.cancel('k', 'default'))), 't', 'cancel works');
-is($session->sql(q(SELECT count(*) FROM evsched.upcoming())), 2, 'upcoming works');
-is($session->sql(q(SELECT count(*) FROM evsched.events)), 2, 'the view works');
+is($session->sql(q(SELECT evsched.change_delay('k', '1 hour', 'default'))),
+	't', 'change_delay works');
+is($session->sql(q(SELECT evsched.cancel('k', 'default'))),   't', 'cancel works');
+is($session->sql(q(SELECT count(*) FROM evsched.upcoming())), 2,   'upcoming works');
+is($session->sql(q(SELECT count(*) FROM evsched.events)),     2,   'the view works');
 my $id = $session->sql(q(SELECT evsched.post('"done"', max_retries => 3)));
-is($session->sql("SELECT evsched.reject($id)"), 't', 'reject works');
-is($session->sql("SELECT evsched.confirm($id)"), 't', 'confirm works');
+is($session->sql("SELECT evsched.reject($id)"),        't', 'reject works');
+is($session->sql("SELECT evsched.confirm($id)"),       't', 'confirm works');
 is($session->sql("SELECT evsched.extend($id, '1 s')"), 'f', 'there is nothing to extend');
-$session->sql(q(INSERT INTO evsched.event (queue, payload, max_retries) VALUES ('plain', '1', 3)));
+$session->sql(
+	q(INSERT INTO evsched.event (queue, payload, max_retries) VALUES ('plain', '1', 3)));
 pass('a plain INSERT works');
 $session->quit;
 
@@ -51,7 +56,10 @@ $session->quit;
 $server->adjust_conf('postgresql.conf', 'shared_preload_libraries', q('evsched'));
 $server->restart;
 my $listener = listener($server, 'a');
-is_deeply([ map { $_->{payload} } $listener->events(2) ], [ 2, 3 ], 'preloaded: they are delivered');
+is_deeply(
+	[ map { $_->{payload} } $listener->events(2) ],
+	[ 2, 3 ],
+	'preloaded: they are delivered');
 $listener->join(queue => 'plain');
 is($listener->confirm($listener->event), 't', 'each of them');
 

@@ -7,13 +7,14 @@ use warnings;
 use Evsched qw(start_server session listener nothing_early wait_until);
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(time usleep);
 
-my $server = start_server('chaos', conf => "synchronous_commit = off\n");
+my $server  = start_server('chaos', conf => "synchronous_commit = off\n");
 my $session = session($server, 'session');
+
 # What pgbench prints, of all scripts together and of each.
 my $none_failed = qr/\A(?!.*failed transactions: [1-9])/s;
-my @queues = map { "q$_" } 1 .. 3;
+my @queues      = map { "q$_" } 1 .. 3;
 
 $session->sql('CREATE TABLE posted (id bigint)');
 $session->sql('CREATE TABLE done (id bigint)');
@@ -24,66 +25,84 @@ my $any = <<'PGBENCH';
 \set due random(-10, 60)
 \set pause random(0, 8)
 PGBENCH
-my $post = q(INSERT INTO posted SELECT evsched.post('1', :due * interval '1 ms', 'q' || :q, max_retries => -1););
-my $take = q(INSERT INTO done SELECT id FROM evsched.take('q' || :q, :n););
+my $post =
+  q(INSERT INTO posted SELECT evsched.post('1', :due * interval '1 ms', 'q' || :q, max_retries => -1););
+my $take    = q(INSERT INTO done SELECT id FROM evsched.take('q' || :q, :n););
 my $receive = q(SELECT id FROM evsched.receive('q' || :q, :n, '30 ms'););
-my $some = q((SELECT id FROM evsched.event WHERE queue = 'q' || :q ORDER BY random() LIMIT 1));
-my $locked = q((SELECT id FROM evsched.event WHERE queue = 'q' || :q ORDER BY random() LIMIT :n
+my $some =
+  q((SELECT id FROM evsched.event WHERE queue = 'q' || :q ORDER BY random() LIMIT 1));
+my $locked =
+  q((SELECT id FROM evsched.event WHERE queue = 'q' || :q ORDER BY random() LIMIT :n
 				FOR UPDATE SKIP LOCKED));
-my $sleep = '\\sleep :pause ms';
+my $sleep   = '\\sleep :pause ms';
 my %scripts = (
-	post => [ 30, $post ],
+	post      => [ 30, $post ],
 	post_many => [
-		3, q(INSERT INTO posted SELECT evsched.post_many('{1, 2, 3}', '{0, 5 ms, 10 ms}', 'q' || :q, max_retries => -1);)
+		3,
+		q(INSERT INTO posted SELECT evsched.post_many('{1, 2, 3}', '{0, 5 ms, 10 ms}', 'q' || :q, max_retries => -1);)
 	],
-	post_back => [ 3, 'BEGIN;', $post, $sleep, 'ROLLBACK;' ],
-	post_savepoint => [ 3, 'BEGIN;', $post, 'SAVEPOINT s;', $post, 'ROLLBACK TO s;', 'COMMIT;' ],
+	post_back      => [ 3, 'BEGIN;', $post, $sleep, 'ROLLBACK;' ],
+	post_savepoint =>
+	  [ 3, 'BEGIN;', $post, 'SAVEPOINT s;', $post, 'ROLLBACK TO s;', 'COMMIT;' ],
 	plain => [
 		3, q(WITH new AS (INSERT INTO evsched.event (queue, payload, max_retries, due_at)
 						  VALUES ('q' || :q, '1', -1, clock_timestamp() + :due * interval '1 ms') RETURNING id)
 			 INSERT INTO posted SELECT id FROM new;)
 	],
-	take => [ 8, $take ],
-	take_back => [ 8, 'BEGIN;', $take, $sleep, 'ROLLBACK;' ],
+	take           => [ 8, $take ],
+	take_back      => [ 8, 'BEGIN;', $take, $sleep, 'ROLLBACK;' ],
 	take_savepoint => [
-		4, 'BEGIN;', 'SAVEPOINT s;', $take, $sleep, 'ROLLBACK TO s;', $take, 'RELEASE s;', 'COMMIT;'
-	],
+		4,      'BEGIN;',         'SAVEPOINT s;', $take,
+		$sleep, 'ROLLBACK TO s;', $take,          'RELEASE s;',
+		'COMMIT;' ],
 	take_prepared => [
-		2, 'BEGIN;', $take, q(PREPARE TRANSACTION 'p:client_id';), $sleep, q(COMMIT PREPARED 'p:client_id';)
-	],
+		2,      'BEGIN;',
+		$take,  q(PREPARE TRANSACTION 'p:client_id';),
+		$sleep, q(COMMIT PREPARED 'p:client_id';) ],
 	take_prepared_back => [
-		2, 'BEGIN;', $take, q(PREPARE TRANSACTION 'p:client_id';), $sleep, q(ROLLBACK PREPARED 'p:client_id';)
-	],
-	receive => [ 4, $receive ],
-	receive_back => [ 3, 'BEGIN;', $receive, $sleep, 'ROLLBACK;' ],
+		2,      'BEGIN;',
+		$take,  q(PREPARE TRANSACTION 'p:client_id';),
+		$sleep, q(ROLLBACK PREPARED 'p:client_id';) ],
+	receive         => [ 4, $receive ],
+	receive_back    => [ 3, 'BEGIN;', $receive, $sleep, 'ROLLBACK;' ],
 	receive_confirm => [
-		4, q(INSERT INTO done SELECT id FROM evsched.receive('q' || :q, 1, '30 ms') WHERE evsched.confirm(id);)
+		4,
+		q(INSERT INTO done SELECT id FROM evsched.receive('q' || :q, 1, '30 ms') WHERE evsched.confirm(id);)
 	],
-	confirm => [ 3, "INSERT INTO done SELECT id FROM $some s WHERE evsched.confirm(id);" ],
-	confirm_back => [ 3, 'BEGIN;', "SELECT evsched.confirm(id) FROM $some s;", $sleep, 'ROLLBACK;' ],
+	confirm =>
+	  [ 3, "INSERT INTO done SELECT id FROM $some s WHERE evsched.confirm(id);" ],
+	confirm_back =>
+	  [ 3, 'BEGIN;', "SELECT evsched.confirm(id) FROM $some s;", $sleep, 'ROLLBACK;' ],
 	cancel => [ 1, "INSERT INTO done SELECT id FROM $some s WHERE evsched.cancel(id);" ],
 	reject => [ 3, "SELECT evsched.reject(id, :pause * interval '1 ms') FROM $some s;" ],
-	move => [ 6, "SELECT evsched.change_delay(id, :due * interval '1 ms') FROM $some s;" ],
+	move   =>
+	  [ 6, "SELECT evsched.change_delay(id, :due * interval '1 ms') FROM $some s;" ],
 	move_back => [
-		3, 'BEGIN;', "SELECT evsched.change_delay(id, '1 hour') FROM $some s;", $sleep, 'ROLLBACK;'
-	],
+		3, 'BEGIN;', "SELECT evsched.change_delay(id, '1 hour') FROM $some s;",
+		$sleep, 'ROLLBACK;' ],
 	update => [
-		3, "UPDATE evsched.event SET due_at = clock_timestamp() + :due * interval '1 ms' WHERE id IN $locked;"
+		3,
+		"UPDATE evsched.event SET due_at = clock_timestamp() + :due * interval '1 ms' WHERE id IN $locked;"
 	],
-	delete_back => [ 2, 'BEGIN;', "DELETE FROM evsched.event WHERE id IN $locked;", $sleep, 'ROLLBACK;' ],
-	lock => [ 2, 'BEGIN;', "SELECT FROM evsched.event WHERE id IN $locked;", $sleep, 'COMMIT;' ],
-);
+	delete_back => [
+		2, 'BEGIN;', "DELETE FROM evsched.event WHERE id IN $locked;",
+		$sleep, 'ROLLBACK;' ],
+	lock => [
+		2, 'BEGIN;', "SELECT FROM evsched.event WHERE id IN $locked;", $sleep, 'COMMIT;'
+	],);
 
 # Listeners that come and go, and confirm nothing.
-my $join = q(SELECT evsched.join('n' || :client_id, 'q' || :q, :n, '40 ms'););
+my $join  = q(SELECT evsched.join('n' || :client_id, 'q' || :q, :n, '40 ms'););
 my %joins = (
-	join_leave => [ 4, $join, $sleep, q(SELECT evsched.leave('q' || :q);) ],
-	join_release => [ 4, $join, $sleep, q(SELECT evsched.leave('q' || :q, release => true);) ],
-	join_discard => [ 2, $join, $sleep, 'DISCARD ALL;' ],
+	join_leave   => [ 4, $join, $sleep, q(SELECT evsched.leave('q' || :q);) ],
+	join_release =>
+	  [ 4, $join, $sleep, q(SELECT evsched.leave('q' || :q, release => true);) ],
+	join_discard  => [ 2, $join, $sleep, 'DISCARD ALL;' ],
 	join_unlisten => [ 2, $join, $sleep, 'UNLISTEN *;' ],
-	join_twice => [ 2, $join, $join, q(SELECT evsched.set_max_events(:n, 'q' || :q);), 'UNLISTEN *;' ],
-	join_back => [ 2, 'BEGIN;', $join, $sleep, 'ROLLBACK;' ],
-);
+	join_twice    => [
+		2, $join, $join, q(SELECT evsched.set_max_events(:n, 'q' || :q);), 'UNLISTEN *;'
+	],
+	join_back => [ 2, 'BEGIN;', $join, $sleep, 'ROLLBACK;' ],);
 my $folder = PostgreSQL::Test::Utils::tempdir();
 
 # Lets them loose for so many seconds.
@@ -100,8 +119,8 @@ sub chaos
 		append_to_file($file, $any . join("\n", map { s/\s*\n\s*/ /gr } @lines) . "\n");
 		push @files, '-f', "$file\@$weight";
 	}
-	$server->pgbench("-n -c 8 -j 2 -T $seconds", 0, [$none_failed], [qr{^$}],
-		$name, {}, @files);
+	$server->pgbench("-n -c 8 -j 2 -T $seconds",
+		0, [$none_failed], [qr{^$}], $name, {}, @files);
 	return;
 }
 
@@ -110,9 +129,10 @@ sub add_up
 {
 	my ($name) = @_;
 
-	is_deeply([ $session->rows('SELECT * FROM posted EXCEPT ALL SELECT * FROM done') ], [],
-		"$name: everything that was posted is done");
-	is_deeply([ $session->rows('SELECT * FROM done EXCEPT ALL SELECT * FROM posted') ], [], 'once');
+	is_deeply([ $session->rows('SELECT * FROM posted EXCEPT ALL SELECT * FROM done') ],
+		[], "$name: everything that was posted is done");
+	is_deeply([ $session->rows('SELECT * FROM done EXCEPT ALL SELECT * FROM posted') ],
+		[], 'once');
 	note($session->sql('SELECT count(*) FROM posted') . ' events');
 	$session->sql('TRUNCATE posted, done');
 	return;
@@ -125,7 +145,7 @@ wait_until(
 		$session->sql(q(SELECT count(*) FROM evsched.events WHERE state <> 'ready')) == 0;
 	},
 	'all to be ready');
-my $left = $session->sql('SELECT count(*) FROM evsched.event');
+my $left  = $session->sql('SELECT count(*) FROM evsched.event');
 my $taken = 0;
 for my $queue (@queues)
 {
@@ -146,19 +166,27 @@ for my $queue (@queues)
 	for my $name ('a', 'b')
 	{
 		push @listeners,
-		  listener($server, "$name$queue",
-			queue => $queue, max_events => 5, conf_timeout => '50 ms',
-			mode => { confirm => 'each', confirm_sql => $book, quiet => 1 });
+		  listener(
+			$server, "$name$queue",
+			queue        => $queue,
+			max_events   => 5,
+			conf_timeout => '50 ms',
+			mode         => { confirm => 'each', confirm_sql => $book, quiet => 1 });
 	}
 }
 chaos('with listeners', 5, %scripts, %joins);
 my $empty = eval {
 	local $Evsched::Session::patience = 10;
-	wait_until(sub { $session->sql('SELECT count(*) FROM evsched.event') == 0 }, 'all to be confirmed');
+	wait_until(sub { $session->sql('SELECT count(*) FROM evsched.event') == 0 },
+		'all to be confirmed');
 	1;
 };
 ok($empty, 'the listeners get all that is left')
-  || diag(explain([ $session->rows('SELECT id, queue, state, due_at, clock_timestamp() FROM evsched.events LIMIT 20') ]));
+  || diag(
+	explain(
+		[   $session->rows(
+				'SELECT id, queue, state, due_at, clock_timestamp() FROM evsched.events LIMIT 20'
+			) ]));
 add_up('with listeners');
 my $early = 0;
 $early += $_->summary->{early} for @listeners;
@@ -166,29 +194,61 @@ is($early, 0, 'nothing was early');
 $_->quit for @listeners;
 
 # Lost wake-ups: many posts, each to a scheduler that has just gone to sleep, or is about
-# to. Who misses one hears of it only at the next, or never.
-my $quick = listener($server, 'quick',
-	queue => 'wake', max_events => 1000, mode => { confirm => 'batch', quiet => 1 });
-$server->pgbench('-n -c 3 -j 1 -T 4', 0, [$none_failed], [qr{^$}], 'many wake-ups', {
-	'wake_post@1' => <<'PGBENCH',
+# to. One after another: the next is posted when the last has come, so that none hides that
+# it was missed.
+my $single = listener($server, 'single', queue => 'single', max_events => 1);
+my ($lost, $last) = (0, undef);
+for my $i (1 .. 1500)
+{
+	my $due = $i % 3 ? 0 : 1;
+
+	$single->send("SELECT evsched.confirm($last)") if defined $last;
+	usleep(rand 600)                               if $i % 2;
+	$session->sql("SELECT evsched.post('$i', '$due ms', 'single', max_retries => 1)");
+	$single->reply if defined $last;
+	my $event = $single->event_within(2);
+	$lost++ if !$event;
+	$event //= $single->event;
+	$last = $event->{id};
+}
+is($lost, 0, 'no wake-up is lost, one by one');
+$single->confirm({ id => $last });
+$single->quit;
+
+# All at a time.
+my $quick = listener(
+	$server, 'quick',
+	queue      => 'wake',
+	max_events => 1000,
+	mode       => { confirm => 'batch', quiet => 1 });
+$server->pgbench(
+	'-n -c 3 -j 1 -T 3',
+	0,
+	[$none_failed],
+	[qr{^$}],
+	'many wake-ups',
+	{   'wake_post@1' => <<'PGBENCH',
 \set due random(-1, 5)
 \set pause random(0, 3000)
 SELECT evsched.post('1', :due * interval '1 ms', 'wake', max_retries => 1);
 \sleep :pause us
 PGBENCH
-	'wake_move@1' => <<'PGBENCH',
+		'wake_move@1' => <<'PGBENCH',
 \set due random(0, 5)
 \set pause random(0, 3000)
 SELECT evsched.post('1', '1 hour', 'wake', max_retries => 1) AS id \gset
 SELECT evsched.change_delay(:id, :due * interval '1 ms');
 \sleep :pause us
 PGBENCH
-});
-wait_until(sub { $session->sql('SELECT count(*) FROM evsched.event') == 0 }, 'all to be confirmed');
+	});
+wait_until(sub { $session->sql('SELECT count(*) FROM evsched.event') == 0 },
+	'all to be confirmed');
 my $summary = $quick->summary;
-note(sprintf('%d events, the latest %.1f ms', $summary->{count}, 1000 * $summary->{latest}));
-cmp_ok($summary->{latest}, '<', 0.5, 'no wake-up is lost');
-is($summary->{early}, 0, 'none is early');
+note(
+	sprintf(
+		'%d events, the latest %.1f ms', $summary->{count}, 1000 * $summary->{latest}));
+cmp_ok($summary->{latest}, '<', 0.5, 'nor in a crowd');
+is($summary->{early}, 0,                    'none is early');
 is($summary->{count}, $summary->{distinct}, 'each comes once');
 
 nothing_early();

@@ -30,7 +30,7 @@ use constant PROMPT => 0.05;
 sub start_server
 {
 	my ($name, %options) = @_;
-	my $conf = delete $options{conf} // '';
+	my $conf   = delete $options{conf}   // '';
 	my $create = delete $options{create} // 1;
 	my $server = PostgreSQL::Test::Cluster->new($name);
 
@@ -63,7 +63,8 @@ sub listener
 {
 	my ($server, $name, %options) = @_;
 	my $mode = delete $options{mode};
-	my $session = session($server, $name, dbname => delete $options{dbname} // 'postgres');
+	my $session =
+	  session($server, $name, dbname => delete $options{dbname} // 'postgres');
 
 	$session->mode(%$mode) if $mode;
 	$session->join(%options);
@@ -79,7 +80,7 @@ sub on_time
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	$since = $event->{due} if !defined $since || $since < $event->{due};
-	$late = $event->{at} - $since;
+	$late  = $event->{at} - $since;
 	return ok($event->{late} >= 0 && $late <= PROMPT, $name)
 	  || diag(sprintf('%.1f ms', 1000 * $late));
 }
@@ -108,7 +109,7 @@ sub scheduler_pid
 
 	$database //= 'postgres';
 	return $server->safe_psql('postgres',
-		    'SELECT coalesce(max(pid), 0) FROM pg_stat_activity '
+			'SELECT coalesce(max(pid), 0) FROM pg_stat_activity '
 		  . "WHERE backend_type = 'evsched scheduler' AND datname = '$database'");
 }
 
@@ -148,7 +149,7 @@ sub process_state
 	my ($status, $stat) =
 	  map { PostgreSQL::Test::Utils::slurp_file("/proc/$pid/$_") } qw(status stat);
 	my ($switches) = $status =~ /^voluntary_ctxt_switches:\s*(\d+)/m;
-	my @fields = split ' ', $stat =~ s/^.*\)//r;
+	my @fields     = split ' ', $stat =~ s/^.*\)//r;
 
 	return { switches => $switches, ticks => $fields[11] + $fields[12] };
 }
@@ -158,14 +159,14 @@ sub wait_asleep
 {
 	my ($pid, $seconds) = @_;
 	my $since = time;
-	my $last = -1;
+	my $last  = -1;
 
 	wait_until(
 		sub {
 			my $switches = process_state($pid)->{switches};
 
 			$since = time if $switches != $last;
-			$last = $switches;
+			$last  = $switches;
 			return time - $since >= ($seconds // 0.01);
 		},
 		"process $pid to sleep");
@@ -178,7 +179,7 @@ sub blocked_in
 	my ($server, $session, $event) = @_;
 
 	return $server->poll_query_until('postgres',
-		    'SELECT count(*) = 1 FROM pg_stat_activity '
+			'SELECT count(*) = 1 FROM pg_stat_activity '
 		  . "WHERE pid = ${\$session->pid} AND wait_event = '$event'");
 }
 

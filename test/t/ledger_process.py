@@ -90,25 +90,28 @@ def confirm(cursor, numbers):
         raise
 
 
+def handle(cursor, notification):
+    numbers = {event["id"]: event["payload"] for event in json.loads(notification)}
+    for number in numbers.values():
+        note("got", number)
+    if kind == "batch":
+        confirm(cursor, numbers)
+    else:
+        for event_id, number in numbers.items():
+            confirm(cursor, {event_id: number})
+
+
 def listen():
     while not stopped():
         try:
             with closing(connect()) as conn, conn.cursor() as cursor:
                 cursor.execute("SELECT evsched.join(%s, 'ledger', 20, '1 min')", (name,))
                 while True:
+                    while conn.notifies:
+                        handle(cursor, conn.notifies.pop(0).payload)
                     if select.select([0, conn], [], [])[0] == [0]:
                         return
                     conn.poll()
-                    while conn.notifies:
-                        events = json.loads(conn.notifies.pop(0).payload)
-                        numbers = {event["id"]: event["payload"] for event in events}
-                        for number in numbers.values():
-                            note("got", number)
-                        if kind == "batch":
-                            confirm(cursor, numbers)
-                        else:
-                            for event_id, number in numbers.items():
-                                confirm(cursor, {event_id: number})
         except psycopg2.Error:
             pass
 

@@ -12,16 +12,16 @@ use strict;
 use warnings;
 
 use Carp;
-use Cwd qw(abs_path);
+use Cwd            qw(abs_path);
 use File::Basename qw(dirname);
 use IO::Select;
 use IPC::Open2;
 use JSON::PP;
-use POSIX qw(WNOHANG);
+use POSIX       qw(WNOHANG);
 use Time::HiRes qw(time);
 
 my $program = dirname(abs_path(__FILE__)) . '/../session_process.py';
-my $json = JSON::PP->new->utf8->allow_nonref->canonical;
+my $json    = JSON::PP->new->utf8->allow_nonref->canonical;
 
 # Nothing that a test waits for takes that long, not even under a sanitizer.
 our $patience = 30;
@@ -34,35 +34,32 @@ our @early;
 sub new
 {
 	my ($class, $server, %options) = @_;
-	my $name = $options{name} // 'session';
+	my $name     = $options{name} // 'session';
 	my $conninfo = sprintf(
 		"host=%s port=%d dbname=%s application_name=%s connect_timeout=%d %s",
 		$options{host} // $server->host,
-		$server->port,
-		$options{dbname} // 'postgres',
-		$name,
-		$patience,
-		$options{conninfo} // '');
+		$server->port, $options{dbname} // 'postgres',
+		$name, $patience, $options{conninfo} // '');
 	my $self = bless {
-		name => $name,
-		buffer => '',
-		events => [],
-		replies => [],
-		tellings => [],
+		name      => $name,
+		buffer    => '',
+		events    => [],
+		replies   => [],
+		tellings  => [],
 		confirmed => [],
-		lost => undef,
-	}, $class;
+		lost      => undef, }, $class;
 
-	$self->{process} = open2($self->{out}, $self->{in}, '/usr/bin/python3', $program, $conninfo);
+	$self->{process} =
+	  open2($self->{out}, $self->{in}, '/usr/bin/python3', $program, $conninfo);
 	$self->{select} = IO::Select->new($self->{out});
-	$self->{pid} = $self->reply->{pid};
+	$self->{pid}    = $self->reply->{pid};
 	return $self;
 }
 
 sub name { return $_[0]{name}; }
 
 # Of the server's process, and of the client's.
-sub pid { return $_[0]{pid}; }
+sub pid     { return $_[0]{pid}; }
 sub process { return $_[0]{process}; }
 
 # Runs SQL; returns the first value of the result. Dies when it fails.
@@ -72,7 +69,8 @@ sub sql
 	my $result = $self->try($sql, %options);
 
 	croak("$self->{name}: $sql: $result->{error}") if defined $result->{error};
-	return defined $result->{rows} && @{ $result->{rows} } ? $result->{rows}[0][0] : undef;
+	return
+	  defined $result->{rows} && @{ $result->{rows} } ? $result->{rows}[0][0] : undef;
 }
 
 # Runs SQL; returns all rows, as arrays of text.
@@ -318,10 +316,10 @@ sub sort_in
 		}
 		push @{ $self->{events} }, $event;
 	}
-	elsif ($line->{told}) { push @{ $self->{tellings} }, $line; }
-	elsif ($line->{confirmed}) { push @{ $self->{confirmed} }, $line; }
+	elsif ($line->{told})        { push @{ $self->{tellings} }, $line; }
+	elsif ($line->{confirmed})   { push @{ $self->{confirmed} }, $line; }
 	elsif (exists $line->{lost}) { $self->{lost} = $line->{lost} // 'lost'; }
-	else { push @{ $self->{replies} }, $line; }
+	else                         { push @{ $self->{replies} }, $line; }
 	return;
 }
 
