@@ -65,7 +65,7 @@ static TM_Result delete_row(EvschedTable *table, bool wait, TM_FailureData *fail
 static TM_Result update_row(EvschedTable *table, TM_FailureData *failure);
 static EvschedVerdict judge(EvschedTable *table, EvschedDecide decide, void *arg);
 static EvschedAttempt explain(EvschedTable *table, TM_Result result);
-static HeapTupleHeaderData copy_header(EvschedTable *table);
+static void copy_header(EvschedTable *table, HeapTupleHeader header);
 
 void
 evsched_table_init(void)
@@ -325,9 +325,10 @@ evsched_table_try_lock(EvschedTable *table, ItemPointer tid)
 bool
 evsched_table_is_changing(EvschedTable *table)
 {
-	HeapTupleHeaderData header = copy_header(table);
+	HeapTupleHeaderData header;
 	TransactionId xid;
 
+	copy_header(table, &header);
 	if ((header.t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(header.t_infomask))
 		return false;
 	xid = HeapTupleHeaderGetUpdateXid(&header);
@@ -494,21 +495,19 @@ explain(EvschedTable *table, TM_Result result)
 		return EVSCHED_ATTEMPT_DONE;
 	if (result != TM_BeingModified && result != TM_WouldBlock)
 		return EVSCHED_ATTEMPT_GONE;
-	header = copy_header(table);
+	copy_header(table, &header);
 	return HEAP_XMAX_IS_LOCKED_ONLY(header.t_infomask) ?
 		EVSCHED_ATTEMPT_LOCKED : EVSCHED_ATTEMPT_CHANGING;
 }
 
 /* Who holds the row found last stands in its header, which others may change. */
-static HeapTupleHeaderData
-copy_header(EvschedTable *table)
+static void
+copy_header(EvschedTable *table, HeapTupleHeader header)
 {
 	BufferHeapTupleTableSlot *slot = (BufferHeapTupleTableSlot *) table->row;
-	HeapTupleHeaderData header;
 
 	Assert(TTS_IS_BUFFERTUPLE(table->row) && BufferIsValid(slot->buffer));
 	LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
-	memcpy(&header, slot->base.tuple->t_data, offsetof(HeapTupleHeaderData, t_bits));
+	memcpy(header, slot->base.tuple->t_data, SizeofHeapTupleHeader);
 	LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
-	return header;
 }
