@@ -36,6 +36,8 @@ static int	max_mine;
 
 static void leave_at_exit(int code, Datum arg);
 static void make_room_for_mine(void);
+static void fill_listener(EvschedListener *listener, const char *queue_name,
+						  const char *channel, const EvschedListenerTerms *terms);
 static void enter_ring(int slot);
 static void leave_ring(int slot);
 static void drop_from_ring(int slot);
@@ -77,7 +79,6 @@ evsched_listener_reserve(EvschedStore store, const char *queue_name,
 						 Oid replaced_role)
 {
 	EvschedQueueRef queue;
-	EvschedListener *listener;
 	int			slot = 0;
 
 	for (;;)
@@ -109,32 +110,13 @@ evsched_listener_reserve(EvschedStore store, const char *queue_name,
 				 errmsg("no more than %d listeners can be joined", evsched_max_listeners),
 				 errhint("Raise evsched.max_listeners, or use take or receive.")));
 	}
-	listener = &slots[slot];
-	listener->state = EVSCHED_LISTENER_RESERVED;
-	listener->store = store;
-	listener->queue = queue.slot;
-	listener->terms = *terms;
-	listener->max_events = terms->max_events;
-	listener->pid = MyProcPid;
-	listener->procno = EVSCHED_MY_PROCNO;
-	listener->role = GetUserId();
-	listener->replaced_role = replaced_role;
-	listener->last_confirmed_at = 0;
-	listener->unconfirmed = 0;
-	listener->unconfirmed_bytes = 0;
-	listener->first_lease = -1;
-	listener->run_out = 0;
-	pg_atomic_write_u64(&listener->turns_sent, 0);
-	pg_atomic_write_u64(&listener->turns_read, 0);
-	listener->unread_bytes = 0;
-	listener->refused = false;
-	listener->stuck_since = 0;
-	evsched_socket_describe(&listener->socket);
-	strlcpy(listener->queue_name, queue_name, sizeof(listener->queue_name));
-	strlcpy(listener->channel, channel, sizeof(listener->channel));
+	fill_listener(&slots[slot], queue_name, channel, terms);
+	slots[slot].store = store;
+	slots[slot].queue = queue.slot;
+	slots[slot].replaced_role = replaced_role;
 	/* Keeps the queue's slot from being given away until this is settled. */
 	evsched_queue_get(queue.slot)->num_listeners++;
-	mine[num_mine] = (EvschedListenerRef) {slot, listener->generation};
+	mine[num_mine] = (EvschedListenerRef) {slot, slots[slot].generation};
 	LWLockRelease(evsched_lease_lock);
 	return mine[num_mine++];
 }
@@ -456,6 +438,32 @@ make_room_for_mine(void)
 		mine = repalloc(mine, 2 * max_mine * sizeof(*mine));
 		max_mine *= 2;
 	}
+}
+
+/* Describes this session as one that is joining. */
+static void
+fill_listener(EvschedListener *listener, const char *queue_name, const char *channel,
+			  const EvschedListenerTerms *terms)
+{
+	listener->state = EVSCHED_LISTENER_RESERVED;
+	listener->terms = *terms;
+	listener->max_events = terms->max_events;
+	listener->pid = MyProcPid;
+	listener->procno = EVSCHED_MY_PROCNO;
+	listener->role = GetUserId();
+	listener->last_confirmed_at = 0;
+	listener->unconfirmed = 0;
+	listener->unconfirmed_bytes = 0;
+	listener->first_lease = -1;
+	listener->run_out = 0;
+	pg_atomic_write_u64(&listener->turns_sent, 0);
+	pg_atomic_write_u64(&listener->turns_read, 0);
+	listener->unread_bytes = 0;
+	listener->refused = false;
+	listener->stuck_since = 0;
+	evsched_socket_describe(&listener->socket);
+	strlcpy(listener->queue_name, queue_name, sizeof(listener->queue_name));
+	strlcpy(listener->channel, channel, sizeof(listener->channel));
 }
 
 static void

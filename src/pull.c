@@ -53,6 +53,7 @@ typedef struct Pull
 } Pull;
 
 static Datum pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command);
+static void begin_call(Pull *pull, EvschedStore store, EvschedScanMark *mark);
 static void end_call(int code, Datum pull_datum);
 static void scan_queue(Pull *pull, EvschedPlace from, TimestampTz now);
 static bool pull_row(Pull *pull);
@@ -139,18 +140,7 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 	pull->slot = EVSCHED_NO_SLOT;
 	InitMaterializedSRF(fcinfo, 0);
 
-	if (evsched_shared_ready())
-		pull->slot = evsched_queue_find(store, pull->queue).slot;
-	if (pull->slot == EVSCHED_NO_SLOT)
-		pull->deleting = !pull->leases;
-	else
-	{
-		if (pull->leases)
-			begin_receiving(pull->slot);
-		else
-			pull->deleting = evsched_mark_begin_deleting(pull->slot);
-		evsched_mark_begin_scan(pull->slot, &mark);
-	}
+	begin_call(pull, store, &mark);
 
 	/* Also when the session is terminated: others wait for the end of this. */
 	PG_ENSURE_ERROR_CLEANUP(end_call, PointerGetDatum(pull));
@@ -171,6 +161,33 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 		answer_told(pull);
 	}
 	return (Datum) 0;
+}
+
+/*
+ * Finds the queue's slot, announces in it what the call will do, and opens the
+ * scan; once more if the slot has been given to another queue just then.
+ */
+static void
+begin_call(Pull *pull, EvschedStore store, EvschedScanMark *mark)
+{
+	EvschedQueueRef queue;
+
+	pull->deleting = !pull->leases;
+	while (evsched_shared_ready())
+	{
+		queue = evsched_queue_find(store, pull->queue);
+		pull->slot = queue.slot;
+		if (pull->slot == EVSCHED_NO_SLOT)
+			break;
+		if (pull->leases)
+			begin_receiving(pull->slot);
+		else
+			pull->deleting = evsched_mark_begin_deleting(pull->slot);
+		evsched_mark_begin_scan(pull->slot, mark);
+		if (mark->generation == queue.generation)
+			break;
+		end_call(0, PointerGetDatum(pull));
+	}
 }
 
 /* The queue may be deleted from, or granted leases in, by others again. */

@@ -187,7 +187,8 @@ SQL
 	'INSERT ON CONFLICT' => sub {
 		$poster->sql(q(SELECT evsched.post('0', '1 hour', key => 'k')));
 		run_all($poster, <<"SQL");
-INSERT INTO evsched.event (due_at, payload, key) VALUES (clock_timestamp() + '$_[0] s', '1', 'k')
+INSERT INTO evsched.event (due_at, payload, key)
+VALUES (clock_timestamp() + '$_[0] s', '1', 'k')
 ON CONFLICT (queue, key) WHERE key IS NOT NULL DO UPDATE SET due_at = excluded.due_at
 SQL
 	},
@@ -202,7 +203,8 @@ SQL
 		my $id = $poster->sql(q(SELECT evsched.post('1', '0', 'elsewhere')));
 		wait_asleep(scheduler_pid($server));
 		run_all($poster, <<"SQL");
-UPDATE evsched.event SET queue = 'default', due_at = clock_timestamp() + '$_[0] s' WHERE id = $id
+UPDATE evsched.event
+SET queue = 'default', due_at = clock_timestamp() + '$_[0] s' WHERE id = $id
 SQL
 	},
 	MERGE => sub {

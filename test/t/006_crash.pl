@@ -162,11 +162,12 @@ sub let_work
 sub tell_state
 {
 	my ($status, $out, $err) = $server->psql('postgres', <<'SQL', on_error_die => 0);
-SELECT state, count(*), min(due_at), max(due_at), clock_timestamp() FROM evsched.events GROUP BY state;
+SELECT state, count(*), min(due_at), max(due_at), clock_timestamp()
+FROM evsched.events GROUP BY state;
 SELECT * FROM evsched.listeners;
 SELECT * FROM evsched.queues;
-SELECT pid, backend_type, application_name, state, wait_event, backend_xmin, query FROM pg_stat_activity
-WHERE backend_type ~ 'client|evsched';
+SELECT pid, backend_type, application_name, state, wait_event, backend_xmin, query
+FROM pg_stat_activity WHERE backend_type ~ 'client|evsched';
 SQL
 	diag($out, $err);
 	diag(join(' ', map { "$_ " . (-s $client{$_}{ledger} // 'none') } sort keys %client));

@@ -130,9 +130,9 @@ for my $queue (sort keys %lazy)
 	my ($host, $size, $max_retries) = split ' ', $queue;
 
 	$poster->sql(<<"SQL");
-SELECT count(*) FROM evsched.post_many((SELECT array_agg(jsonb_build_object('n', g, 'x', repeat('x', $size{$size})))
-										FROM generate_series(1, $number{$size}) g),
-									   queue => '$queue', max_retries => $max_retries)
+SELECT count(*) FROM evsched.post_many(
+	(SELECT array_agg(jsonb_build_object('n', g, 'x', repeat('x', $size{$size})))
+	 FROM generate_series(1, $number{$size}) g), queue => '$queue', max_retries => $max_retries)
 SQL
 }
 
@@ -217,8 +217,9 @@ for my $host ('unix', 'tcp')
 		$reader->join(queue => $queue, max_events => 1000);
 		my $since = time;
 		$poster->sql(<<"SQL");
-SELECT count(*) FROM evsched.post_many((SELECT array_agg(jsonb_build_object('n', g, 'x', repeat('x', $size{$size})))
-										FROM generate_series(1, $n) g), queue => '$queue')
+SELECT count(*) FROM evsched.post_many(
+	(SELECT array_agg(jsonb_build_object('n', g, 'x', repeat('x', $size{$size})))
+	 FROM generate_series(1, $n) g), queue => '$queue')
 SQL
 		eval {
 			local $Evsched::Session::patience = 5;

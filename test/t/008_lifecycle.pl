@@ -131,7 +131,8 @@ for my $round (1 .. 3)
 {
 	$ann->join(max_events => 20, conf_timeout => '10 min');
 	$ann->sql(<<'SQL');
-SELECT evsched.post_many(array_agg(to_jsonb(g)), max_retries => 5) FROM generate_series(1, 10) g
+SELECT evsched.post_many(array_agg(to_jsonb(g)), max_retries => 5)
+FROM generate_series(1, 10) g
 SQL
 	$ann->sql(q(SELECT evsched.post('1', queue => 'pull', max_retries => 5)));
 	is_deeply(
@@ -158,8 +159,9 @@ my $busy = listener(
 	mode       => { confirm => 'each', quiet => 1 });
 my $filler = session($server, 'filler', dbname => 'one');
 $filler->sql(<<'SQL');
-SELECT count(*) FROM evsched.post_many((SELECT array_agg(to_jsonb(g)) FROM generate_series(1, 20000) g),
-									   queue => 'busy', max_retries => 5)
+SELECT count(*) FROM evsched.post_many(
+	(SELECT array_agg(to_jsonb(g)) FROM generate_series(1, 20000) g),
+	queue => 'busy', max_retries => 5)
 SQL
 wait_until(sub { $busy->summary->{count} > 100 }, 'it to be busy');
 my $dropped = $filler->try('DROP EXTENSION evsched');

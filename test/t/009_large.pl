@@ -29,7 +29,8 @@ SQL
 	{
 		$session->sql(<<"SQL");
 INSERT INTO got SELECT (e->'id')::bigint, e->'payload'
-FROM jsonb_array_elements(\$json\$$event->{raw}\$json\$) e WHERE (e->'id')::bigint = $event->{id}
+FROM jsonb_array_elements(\$json\$$event->{raw}\$json\$) e
+WHERE (e->'id')::bigint = $event->{id}
 SQL
 	}
 	return;
@@ -82,7 +83,8 @@ for my $max_retries (0, 3)
 	{
 		$poster->sql(<<"SQL");
 INSERT INTO sent (id, payload)
-SELECT evsched.post(p, max_retries => $max_retries), p FROM (SELECT \$json\$$payload\$json\$::jsonb) t (p)
+SELECT evsched.post(p, max_retries => $max_retries), p
+FROM (SELECT \$json\$$payload\$json\$::jsonb) t (p)
 SQL
 	}
 	my @events = $ann->events(scalar @payloads);
@@ -118,7 +120,8 @@ SQL
 		file($ann, $event);
 		$ann->confirm($event) if $max_retries;
 	}
-	is($longest, 7999, 'a notification takes what fits, and no more');
+	cmp_ok($longest, '<', 8000, 'a notification is not too long');
+	cmp_ok($longest, '>', 7990, 'and takes what fits');
 	compare("$n lengths about the limit, max_retries $max_retries", $n);
 	cmp_ok($fetched, '>', 0,  'the longest are fetched');
 	cmp_ok($fetched, '<', $n, 'the shortest are not');
@@ -201,8 +204,9 @@ $ann->quit;
 # The credit in bytes: 128 kB of notifications; one event always.
 $ann = listener($server, 'a', max_events => 2000, conf_timeout => '1 min');
 $poster->sql(<<'SQL');
-SELECT count(*) FROM evsched.post_many((SELECT array_agg(to_jsonb(g || repeat('x', 7000))) FROM generate_series(1, 100) g),
-									   max_retries => 1)
+SELECT count(*) FROM evsched.post_many(
+	(SELECT array_agg(to_jsonb(g || repeat('x', 7000))) FROM generate_series(1, 100) g),
+	max_retries => 1)
 SQL
 my @events = map { $ann->event } 1 .. 10;
 wait_until(
@@ -231,7 +235,8 @@ my $slow =
 my $bob = listener($server, 'b', queue => 'other', max_events => 100);
 $poster->sql(<<'SQL');
 INSERT INTO evsched.event (queue, due_at, payload, max_retries)
-SELECT 'many', clock_timestamp() - '1 hour'::interval, to_jsonb(g), 3 FROM generate_series(1, 100000) g
+SELECT 'many', clock_timestamp() - '1 hour'::interval, to_jsonb(g), 3
+FROM generate_series(1, 100000) g
 SQL
 @events = $slow->events(5);
 my $late = 0;

@@ -19,104 +19,172 @@ my @queues      = map { "q$_" } 1 .. 3;
 $session->sql('CREATE TABLE posted (id bigint)');
 $session->sql('CREATE TABLE done (id bigint)');
 
-my $any = <<'PGBENCH';
-\set q random(1, 3)
-\set n random(1, 4)
-\set due random(-10, 60)
-\set pause random(0, 8)
+# What they do: scripts of pgbench, each with its weight. SOME is one event of a queue,
+# FREE a few that nobody holds.
+my $scripts = <<'PGBENCH';
+-- post 30
+POST
+-- post_many 3
+INSERT INTO posted SELECT evsched.post_many('{1, 2}', '{0, 9 ms}', QUEUE, max_retries => -1);
+-- post_back 3
+BEGIN;
+POST
+PAUSE
+ROLLBACK;
+-- post_savepoint 3
+BEGIN;
+POST
+SAVEPOINT s;
+POST
+ROLLBACK TO s;
+COMMIT;
+-- plain 3
+WITH new AS (
+	INSERT INTO evsched.event (queue, payload, max_retries, due_at)
+	VALUES (QUEUE, '1', -1, clock_timestamp() + DELAY)
+	RETURNING id)
+INSERT INTO posted SELECT id FROM new;
+-- take 8
+TAKE
+-- take_back 8
+BEGIN;
+TAKE
+PAUSE
+ROLLBACK;
+-- take_savepoint 4
+BEGIN;
+SAVEPOINT s;
+TAKE
+PAUSE
+ROLLBACK TO s;
+TAKE
+RELEASE s;
+COMMIT;
+-- take_prepared 2
+BEGIN;
+TAKE
+PREPARE TRANSACTION 'p:client_id';
+PAUSE
+COMMIT PREPARED 'p:client_id';
+-- take_prepared_back 2
+BEGIN;
+TAKE
+PREPARE TRANSACTION 'p:client_id';
+PAUSE
+ROLLBACK PREPARED 'p:client_id';
+-- receive 4
+RECEIVE;
+-- receive_back 3
+BEGIN;
+RECEIVE;
+PAUSE
+ROLLBACK;
+-- receive_confirm 4
+INSERT INTO done RECEIVE WHERE evsched.confirm(id);
+-- confirm 3
+INSERT INTO done SELECT id FROM SOME WHERE evsched.confirm(id);
+-- confirm_back 3
+BEGIN;
+SELECT evsched.confirm(id) FROM SOME;
+PAUSE
+ROLLBACK;
+-- confirm_prepared 2
+BEGIN;
+INSERT INTO done SELECT id FROM SOME WHERE evsched.confirm(id);
+PREPARE TRANSACTION 'p:client_id';
+PAUSE
+COMMIT PREPARED 'p:client_id';
+-- cancel 1
+INSERT INTO done SELECT id FROM SOME WHERE evsched.cancel(id);
+-- reject 3
+SELECT evsched.reject(id, DELAY) FROM SOME;
+-- move 6
+SELECT evsched.change_delay(id, DELAY) FROM SOME;
+-- move_back 3
+BEGIN;
+SELECT evsched.change_delay(id, '1 hour') FROM SOME;
+PAUSE
+ROLLBACK;
+-- update 3
+UPDATE evsched.event SET due_at = clock_timestamp() + DELAY WHERE id IN (FREE);
+-- delete_back 2
+BEGIN;
+DELETE FROM evsched.event WHERE id IN (FREE);
+PAUSE
+ROLLBACK;
+-- lock 2
+BEGIN;
+FREE;
+PAUSE
+COMMIT;
 PGBENCH
-my $post =
-  q(INSERT INTO posted SELECT evsched.post('1', :due * interval '1 ms', 'q' || :q, max_retries => -1););
-my $take    = q(INSERT INTO done SELECT id FROM evsched.take('q' || :q, :n););
-my $receive = q(SELECT id FROM evsched.receive('q' || :q, :n, '30 ms'););
-my $some =
-  q((SELECT id FROM evsched.event WHERE queue = 'q' || :q ORDER BY random() LIMIT 1));
-my $locked =
-  q((SELECT id FROM evsched.event WHERE queue = 'q' || :q ORDER BY random() LIMIT :n
-				FOR UPDATE SKIP LOCKED));
-my $sleep   = '\\sleep :pause ms';
-my %scripts = (
-	post      => [ 30, $post ],
-	post_many => [
-		3,
-		q(INSERT INTO posted SELECT evsched.post_many('{1, 2, 3}', '{0, 5 ms, 10 ms}', 'q' || :q, max_retries => -1);)
-	],
-	post_back      => [ 3, 'BEGIN;', $post, $sleep, 'ROLLBACK;' ],
-	post_savepoint =>
-	  [ 3, 'BEGIN;', $post, 'SAVEPOINT s;', $post, 'ROLLBACK TO s;', 'COMMIT;' ],
-	plain => [
-		3, q(WITH new AS (INSERT INTO evsched.event (queue, payload, max_retries, due_at)
-						  VALUES ('q' || :q, '1', -1, clock_timestamp() + :due * interval '1 ms') RETURNING id)
-			 INSERT INTO posted SELECT id FROM new;)
-	],
-	take           => [ 8, $take ],
-	take_back      => [ 8, 'BEGIN;', $take, $sleep, 'ROLLBACK;' ],
-	take_savepoint => [
-		4,      'BEGIN;',         'SAVEPOINT s;', $take,
-		$sleep, 'ROLLBACK TO s;', $take,          'RELEASE s;',
-		'COMMIT;' ],
-	take_prepared => [
-		2,      'BEGIN;',
-		$take,  q(PREPARE TRANSACTION 'p:client_id';),
-		$sleep, q(COMMIT PREPARED 'p:client_id';) ],
-	take_prepared_back => [
-		2,      'BEGIN;',
-		$take,  q(PREPARE TRANSACTION 'p:client_id';),
-		$sleep, q(ROLLBACK PREPARED 'p:client_id';) ],
-	receive         => [ 4, $receive ],
-	receive_back    => [ 3, 'BEGIN;', $receive, $sleep, 'ROLLBACK;' ],
-	receive_confirm => [
-		4,
-		q(INSERT INTO done SELECT id FROM evsched.receive('q' || :q, 1, '30 ms') WHERE evsched.confirm(id);)
-	],
-	confirm =>
-	  [ 3, "INSERT INTO done SELECT id FROM $some s WHERE evsched.confirm(id);" ],
-	confirm_back =>
-	  [ 3, 'BEGIN;', "SELECT evsched.confirm(id) FROM $some s;", $sleep, 'ROLLBACK;' ],
-	cancel => [ 1, "INSERT INTO done SELECT id FROM $some s WHERE evsched.cancel(id);" ],
-	reject => [ 3, "SELECT evsched.reject(id, :pause * interval '1 ms') FROM $some s;" ],
-	move   =>
-	  [ 6, "SELECT evsched.change_delay(id, :due * interval '1 ms') FROM $some s;" ],
-	move_back => [
-		3, 'BEGIN;', "SELECT evsched.change_delay(id, '1 hour') FROM $some s;",
-		$sleep, 'ROLLBACK;' ],
-	update => [
-		3,
-		"UPDATE evsched.event SET due_at = clock_timestamp() + :due * interval '1 ms' WHERE id IN $locked;"
-	],
-	delete_back => [
-		2, 'BEGIN;', "DELETE FROM evsched.event WHERE id IN $locked;",
-		$sleep, 'ROLLBACK;' ],
-	lock => [
-		2, 'BEGIN;', "SELECT FROM evsched.event WHERE id IN $locked;", $sleep, 'COMMIT;'
-	],);
 
 # Listeners that come and go, and confirm nothing.
-my $join  = q(SELECT evsched.join('n' || :client_id, 'q' || :q, :n, '40 ms'););
-my %joins = (
-	join_leave   => [ 4, $join, $sleep, q(SELECT evsched.leave('q' || :q);) ],
-	join_release =>
-	  [ 4, $join, $sleep, q(SELECT evsched.leave('q' || :q, release => true);) ],
-	join_discard  => [ 2, $join, $sleep, 'DISCARD ALL;' ],
-	join_unlisten => [ 2, $join, $sleep, 'UNLISTEN *;' ],
-	join_twice    => [
-		2, $join, $join, q(SELECT evsched.set_max_events(:n, 'q' || :q);), 'UNLISTEN *;'
-	],
-	join_back => [ 2, 'BEGIN;', $join, $sleep, 'ROLLBACK;' ],);
+my $joins = <<'PGBENCH';
+-- join_leave 4
+JOIN
+PAUSE
+SELECT evsched.leave(QUEUE);
+-- join_release 4
+JOIN
+PAUSE
+SELECT evsched.leave(QUEUE, release => true);
+-- join_discard 2
+JOIN
+PAUSE
+DISCARD ALL;
+-- join_unlisten 2
+JOIN
+PAUSE
+UNLISTEN *;
+-- join_twice 2
+JOIN
+JOIN
+SELECT evsched.set_max_events(:n, QUEUE);
+UNLISTEN *;
+-- join_back 2
+BEGIN;
+JOIN
+PAUSE
+ROLLBACK;
+PGBENCH
+
+my %words = (
+	POST =>
+	  'INSERT INTO posted SELECT evsched.post(to_jsonb(1), DELAY, QUEUE, max_retries => -1);',
+	TAKE    => 'INSERT INTO done SELECT id FROM evsched.take(QUEUE, :n);',
+	RECEIVE => q(SELECT id FROM evsched.receive(QUEUE, :n, '30 ms')),
+	JOIN    => q(SELECT evsched.join('n' || :client_id, QUEUE, :n, '40 ms');),
+	SOME    =>
+	  '(SELECT id FROM evsched.event WHERE queue = QUEUE ORDER BY random() LIMIT 1) s',
+	FREE => 'SELECT id FROM evsched.event WHERE queue = QUEUE ORDER BY random() LIMIT :n '
+	  . 'FOR UPDATE SKIP LOCKED',
+	PAUSE => '\sleep :pause ms',
+	DELAY => q((:due * interval '1 ms')),
+	QUEUE => q(('q' || :q)));
+my $word   = join('|', keys %words);
 my $folder = PostgreSQL::Test::Utils::tempdir();
 
 # Lets them loose for so many seconds.
 sub chaos
 {
-	my ($name, $seconds, %scripts) = @_;
+	my ($name, $seconds, $scripts) = @_;
 	my @files;
+	my @parts = split /^-- (\w+) (\d+)\n/m, $scripts;
 
-	for my $script (sort keys %scripts)
+	shift @parts;
+	while (my ($script, $weight, $text) = splice @parts, 0, 3)
 	{
-		my ($weight, @lines) = @{ $scripts{$script} };
 		my $file = "$folder/$seconds$script";
 
-		append_to_file($file, $any . join("\n", map { s/\s*\n\s*/ /gr } @lines) . "\n");
+		1 while $text =~ s/\b($word)\b/$words{$1}/g;
+		append_to_file($file, <<"PGBENCH");
+\\set q random(1, 3)
+\\set n random(1, 4)
+\\set due random(-10, 60)
+\\set pause random(0, 8)
+$text
+PGBENCH
 		push @files, '-f', "$file\@$weight";
 	}
 	$server->pgbench("-n -c 8 -j 2 -T $seconds",
@@ -139,7 +207,7 @@ sub add_up
 }
 
 # Nobody joins. What is left can be taken.
-chaos('without listeners', 4, %scripts);
+chaos('without listeners', 4, $scripts);
 wait_until(
 	sub {
 		$session->sql(q(SELECT count(*) FROM evsched.events WHERE state <> 'ready')) == 0;
@@ -174,7 +242,7 @@ for my $queue (@queues)
 			mode         => { confirm => 'each', confirm_sql => $book, quiet => 1 });
 	}
 }
-chaos('with listeners', 5, %scripts, %joins);
+chaos('with listeners', 5, $scripts . $joins);
 my $empty = eval {
 	local $Evsched::Session::patience = 10;
 	wait_until(sub { $session->sql('SELECT count(*) FROM evsched.event') == 0 },
