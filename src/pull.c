@@ -25,7 +25,6 @@
 #include "arg.h"
 #include "database.h"
 #include "effect.h"
-#include "guc.h"
 #include "lease.h"
 #include "mark.h"
 #include "queue.h"
@@ -48,6 +47,7 @@ typedef struct Pull
 	int64		conf_timeout;	/* µs, of receive */
 	int			wanted;
 	int			got;
+	bool		full;			/* no lease is left: the rest waits */
 	EvschedPlace stop;			/* nothing available stands before it */
 	ReturnSetInfo *rsinfo;
 } Pull;
@@ -224,6 +224,11 @@ scan_queue(Pull *pull, EvschedPlace from, TimestampTz now)
 			continue;
 		if (!pull_row(pull))
 			held = evsched_place_min(held, place);
+		if (pull->full)
+		{
+			pull->stop = place;
+			break;
+		}
 	}
 	pull->stop = evsched_place_min(pull->stop, held);
 }
@@ -285,7 +290,6 @@ lease_row(Pull *pull)
 		.pid = MyProcPid,
 		.kind = EVSCHED_LEASE_PULL
 	};
-	bool		full;
 
 	if (attempt != EVSCHED_ATTEMPT_DONE)
 		return attempt;
@@ -294,14 +298,8 @@ lease_row(Pull *pull)
 	granted = evsched_lease_grant(&lease);
 	if (granted != NULL)
 		evsched_effect_granted(granted);
-	full = granted == NULL && evsched_lease_table_full();
+	pull->full = granted == NULL && evsched_lease_table_full();
 	LWLockRelease(evsched_lease_lock);
-	if (full)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no more than %d events can be delivered and unconfirmed",
-						evsched_max_leases),
-				 errhint("Confirm some, or raise evsched.max_leases.")));
 	return granted != NULL ? EVSCHED_ATTEMPT_DONE : EVSCHED_ATTEMPT_GONE;
 }
 
@@ -324,7 +322,7 @@ answer_told(Pull *pull)
 {
 	EvschedQueue *queue = evsched_queue_get(pull->slot);
 
-	if (pull->got == pull->wanted || queue->told == EVSCHED_NO_SLOT)
+	if (pull->got == pull->wanted || pull->full || queue->told == EVSCHED_NO_SLOT)
 		return;
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	queue->told = EVSCHED_NO_SLOT;

@@ -157,5 +157,16 @@ is($poster->sql(q(SELECT count(*) FROM evsched.event WHERE queue IN ('a', 'b')))
 	0, 'everything is done');
 is(scalar(() = slurp_file($server->logfile) =~ /max_leases/g), $log, 'it is logged once');
 
+# What receive finds no lease for waits, too.
+$poster->sql(q(SELECT evsched.post_many((SELECT array_agg('1'::jsonb) FROM generate_series(1, 20)),
+	queue => 'pull', max_retries => 3)));
+is($poster->sql(q(SELECT count(*) FROM evsched.receive('pull', 20))), 16, 'receive: as many as there are leases');
+is($poster->sql(q(SELECT count(*) FROM evsched.receive('pull', 20))), 0,  'then none');
+is( $poster->sql(
+		q(SELECT evsched.confirm(array_agg(id)) FROM evsched.events WHERE queue = 'pull' AND state = 'delivered')),
+	16,
+	'confirmed');
+is($poster->sql(q(SELECT count(*) FROM evsched.receive('pull', 20))), 4, 'then the rest');
+
 nothing_early();
 done_testing();
