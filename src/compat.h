@@ -20,10 +20,8 @@
 /* A process's number among all of the server's. */
 #if PG_VERSION_NUM >= 170000
 #define EVSCHED_MY_PROCNO		MyProcNumber
-#define EVSCHED_PROC_IN_TRANSACTION(proc) ((proc)->vxid.lxid != InvalidLocalTransactionId)
 #else
 #define EVSCHED_MY_PROCNO		(MyProc->pgprocno)
-#define EVSCHED_PROC_IN_TRANSACTION(proc) ((proc)->lxid != InvalidLocalTransactionId)
 #endif
 
 #if PG_VERSION_NUM >= 160000

@@ -82,7 +82,7 @@ static void commit_deed(const Deed *deed);
 static void abort_deed(const Deed *deed);
 static void refuse_to_prepare(void);
 static void prepare_deed(const Deed *deed);
-static void apply_note(const Note *note);
+static void apply_notes(int first, bool on_commit);
 static void apply_deeds(int64 first, void (*apply) (const Deed *));
 static EvschedLease *find_lease(const Deed *deed);
 
@@ -178,13 +178,15 @@ evsched_effect_exit(void)
 void
 evsched_effect_reserve(void)
 {
+	int64		max = Max(max_deeds * 2, 32);
+
 	if (num_deeds + 2 <= max_deeds)
 		return;
-	max_deeds = Max(max_deeds * 2, 32);
 	if (deeds == NULL)
-		deeds = MemoryContextAlloc(TopTransactionContext, max_deeds * sizeof(Deed));
+		deeds = MemoryContextAlloc(TopTransactionContext, max * sizeof(Deed));
 	else
-		deeds = repalloc_huge(deeds, max_deeds * sizeof(Deed));
+		deeds = repalloc_huge(deeds, max * sizeof(Deed));
+	max_deeds = max;
 }
 
 void
@@ -205,11 +207,7 @@ end_transaction(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_COMMIT:
 			apply_deeds(0, commit_deed);
-			for (int i = 0; i < num_notes; i++)
-			{
-				if (notes[i].on_commit)
-					apply_note(&notes[i]);
-			}
+			apply_notes(0, true);
 			if (anywhere.database != InvalidOid)
 				evsched_mark_note_all(anywhere);
 			evsched_listener_mark_read();
@@ -218,11 +216,7 @@ end_transaction(XactEvent event, void *arg)
 
 		case XACT_EVENT_ABORT:
 			apply_deeds(0, abort_deed);
-			for (int i = 0; i < num_notes; i++)
-			{
-				if (!notes[i].on_commit)
-					apply_note(&notes[i]);
-			}
+			apply_notes(0, false);
 			/* ROLLBACK PREPARED that failed half way may have freed rows */
 			if (anywhere.database != InvalidOid)
 				evsched_mark_note_all(anywhere);
@@ -259,18 +253,17 @@ end_subtransaction(SubXactEvent event, SubTransactionId id,
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
-		int64		first = num_deeds;
+		int64		first_deed = num_deeds;
+		int			first_note = num_notes;
 
-		while (first > 0 && deeds[first - 1].level >= level)
-			first--;
-		apply_deeds(first, abort_deed);
-		num_deeds = first;
-
-		for (; num_notes > 0 && notes[num_notes - 1].level >= level; num_notes--)
-		{
-			if (!notes[num_notes - 1].on_commit)
-				apply_note(&notes[num_notes - 1]);
-		}
+		while (first_deed > 0 && deeds[first_deed - 1].level >= level)
+			first_deed--;
+		while (first_note > 0 && notes[first_note - 1].level >= level)
+			first_note--;
+		apply_deeds(first_deed, abort_deed);
+		apply_notes(first_note, false);
+		num_deeds = first_deed;
+		num_notes = first_note;
 	}
 }
 
@@ -431,9 +424,13 @@ prepare_deed(const Deed *deed)
 }
 
 static void
-apply_note(const Note *note)
+apply_notes(int first, bool on_commit)
 {
-	evsched_mark_note(note->ref, note->store, note->queue, note->place);
+	for (int i = first; i < num_notes; i++)
+	{
+		if (notes[i].on_commit == on_commit)
+			evsched_mark_note(notes[i].ref, notes[i].store, notes[i].queue, notes[i].place);
+	}
 }
 
 static void

@@ -107,8 +107,10 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	EvschedStore store = {0};
 
 	if (prepared)
+	{
 		store = evsched_table_store();
-
+		evsched_effect_due_anywhere(store);
+	}
 	before_statement(statement->utilityStmt);
 	if (prev_process_utility_hook)
 		prev_process_utility_hook(statement, query, read_only_tree, context, params,
@@ -122,13 +124,11 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		after_statement(node);
 }
 
-/* These need their database to be left alone, or free rows in the dark. */
+/* These need their database to be left alone. */
 static void
 before_statement(Node *node)
 {
-	if (finishes_prepared(node))
-		evsched_effect_due_anywhere(evsched_table_store());
-	else if (IsA(node, CreatedbStmt))
+	if (IsA(node, CreatedbStmt))
 	{
 		ListCell   *cell;
 		const char *template = "template1";

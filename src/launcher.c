@@ -89,10 +89,7 @@ evsched_launcher_init(void)
 
 	if (IsBinaryUpgrade || !evsched_enabled)
 		return;
-	strlcpy(worker.bgw_name, "evsched launcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "evsched launcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, EVSCHED_NAME, BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "evsched_launcher_main", BGW_MAXLEN);
+	evsched_process_describe(&worker, "evsched launcher", "evsched_launcher_main");
 	RegisterBackgroundWorker(&worker);
 }
 

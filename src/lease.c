@@ -380,13 +380,6 @@ evsched_lease_of_listener(int listener)
 	return n == NIL_LEASE ? NULL : &slots[n];
 }
 
-/* The next lease of the same listener, or NULL. */
-EvschedLease *
-evsched_lease_next(EvschedLease *lease)
-{
-	return lease->next_of_listener == NIL_LEASE ? NULL : &slots[lease->next_of_listener];
-}
-
 /* The transaction on which a lease hung is over. */
 static void
 settle_lease(EvschedLease *lease, bool committed)

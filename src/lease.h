@@ -65,7 +65,6 @@ extern void evsched_lease_give_back(EvschedLease *lease);
 extern void evsched_lease_look_again(EvschedLease *lease);
 extern void evsched_lease_prepare(EvschedLease *lease, TransactionId xid, bool grant);
 extern EvschedLease *evsched_lease_of_listener(int listener);
-extern EvschedLease *evsched_lease_next(EvschedLease *lease);
 extern bool evsched_lease_table_full(void);
 
 #endif							/* EVSCHED_LEASE_H */

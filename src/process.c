@@ -21,11 +21,23 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "evsched.h"
+
 static const char *process_name;
 static MemoryContext work_context;
 static ErrorContextCallback error_context;
 
 static void add_context(void *arg);
+
+/* Fills in what the server calls the process, and where it begins. */
+void
+evsched_process_describe(BackgroundWorker *worker, const char *name, const char *function)
+{
+	strlcpy(worker->bgw_name, name, BGW_MAXLEN);
+	strlcpy(worker->bgw_type, name, BGW_MAXLEN);
+	strlcpy(worker->bgw_library_name, EVSCHED_NAME, BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
+}
 
 /* To be called before the process connects to a database. */
 void

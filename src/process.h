@@ -5,6 +5,10 @@
 #ifndef EVSCHED_PROCESS_H
 #define EVSCHED_PROCESS_H
 
+#include "postmaster/bgworker.h"
+
+extern void evsched_process_describe(BackgroundWorker *worker, const char *name,
+									 const char *function);
 extern void evsched_process_start(const char *name);
 extern void evsched_process_begin(void);
 extern void evsched_process_end(void);

@@ -36,7 +36,6 @@
 #include "process.h"
 #include "queue.h"
 #include "reader.h"
-#include "scheduler.h"
 #include "shared.h"
 #include "table.h"
 #include "timer.h"
@@ -73,6 +72,7 @@ static bool find_store(void);
 static void run_loop(void);
 static void collect_touched(void);
 static void collect_timed(TimestampTz now);
+static void add_pending(Attention *attention);
 static void run_pending(void);
 static void run_turn(Attention *attention);
 static EvschedNextTurn survive_full_queue(int slot);
@@ -93,10 +93,7 @@ evsched_scheduler_launch(Oid oid, BackgroundWorkerHandle **handle)
 		.bgw_notify_pid = MyProcPid
 	};
 
-	strlcpy(worker.bgw_name, "evsched scheduler", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "evsched scheduler", BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, EVSCHED_NAME, BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "evsched_scheduler_main", BGW_MAXLEN);
+	evsched_process_describe(&worker, "evsched scheduler", "evsched_scheduler_main");
 	return RegisterDynamicBackgroundWorker(&worker, handle);
 }
 
@@ -206,13 +203,7 @@ collect_touched(void)
 	int			slot;
 
 	while ((slot = evsched_queue_next_dirty(database)) != EVSCHED_NO_SLOT)
-	{
-		Attention  *attention = attention_of(slot);
-
-		if (!attention->pending)
-			dlist_push_tail(&pending, &attention->node);
-		attention->pending = true;
-	}
+		add_pending(attention_of(slot));
 }
 
 /* Queues whose time has come. */
@@ -227,10 +218,16 @@ collect_timed(TimestampTz now)
 		if (attention->at > now)
 			break;
 		set_time(attention, DT_NOEND);
-		if (!attention->pending)
-			dlist_push_tail(&pending, &attention->node);
-		attention->pending = true;
+		add_pending(attention);
 	}
+}
+
+static void
+add_pending(Attention *attention)
+{
+	if (!attention->pending)
+		dlist_push_tail(&pending, &attention->node);
+	attention->pending = true;
 }
 
 /* One turn for each queue on the list; who wants another goes to its end. */
@@ -261,10 +258,7 @@ run_turn(Attention *attention)
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (next.again)
-	{
-		attention->pending = true;
-		dlist_push_tail(&pending, &attention->node);
-	}
+		add_pending(attention);
 	if (next.progress)
 		attention->pause_ms = 0;
 	if (next.blocked)
