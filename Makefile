@@ -1,7 +1,7 @@
 # The install script is these pieces of sql/, in this order: state (tables, made
 # once), then code (functions and views, made again at every upgrade).
-SQL_STATE = head role event dead
-SQL_CODE = post schedule confirm pull join redrive view grant
+SQL_STATE = head role event dead queue
+SQL_CODE = post schedule confirm pull join redrive grant control view public
 
 # Goals that need no PostgreSQL headers: each is a script, which builds and tests in
 # a scratch folder of its own. ONE=test/sql/post.sql picks one test of `check` or `accept`
@@ -42,7 +42,8 @@ SHLIB_EXPORTS = exports.txt
 
 # -Wno-...: what the server's own headers and macros do.
 PG_CFLAGS = -Wall -Wextra $(WERROR) -Wno-unused-parameter -Wno-sign-compare \
-	-Wno-missing-field-initializers -Wno-declaration-after-statement -MMD -MP
+	-Wno-missing-field-initializers -Wno-declaration-after-statement -MMD -MP \
+	-DEVSCHED_VERSION='"$(EXTVERSION)"'
 
 REGRESS := $(patsubst test/sql/%.sql,%,$(sort $(wildcard test/sql/*.sql)))
 ISOLATION := $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))

@@ -1,5 +1,10 @@
--- Looking at it.  Each role sees what it owns or whose owner it is a member of; what
--- belongs to a role that is not there any more is seen by superusers.
+-- Looking at it.  Each role sees what it owns or whose owner it is a member of, and what
+-- is in queues that it may consume; superusers see everything.
+
+CREATE FUNCTION evsched._sees(owner int, queue text) RETURNS boolean
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_sees';
+COMMENT ON FUNCTION evsched._sees(int, text) IS 'internal: may current_user know of an event of that owner in that queue?';
 
 CREATE FUNCTION evsched._leases(OUT id bigint, OUT kind text, OUT node text, OUT pid int,
         OUT deadline timestamptz) RETURNS SETOF record
@@ -31,8 +36,7 @@ CREATE VIEW evsched.events WITH (security_barrier) AS
     FROM evsched.event e
     LEFT JOIN evsched._leases() l ON l.id = e.id
     LEFT JOIN evsched.role r ON r.n = e.owner
-    LEFT JOIN evsched.role_binding b ON b.n = e.owner
-    WHERE pg_catalog.pg_has_role(coalesce(b.role, 0), 'MEMBER');
+    WHERE evsched._sees(e.owner, e.queue);
 COMMENT ON VIEW evsched.events IS 'every live event with its state and who holds it until when';
 
 CREATE VIEW evsched.dead_event WITH (security_barrier) AS
@@ -40,18 +44,20 @@ CREATE VIEW evsched.dead_event WITH (security_barrier) AS
            d.num_retries, d.died_at, d.why, d.sqlstate
     FROM evsched.dead d
     LEFT JOIN evsched.role r ON r.n = d.owner
-    LEFT JOIN evsched.role_binding b ON b.n = d.owner
-    WHERE pg_catalog.pg_has_role(coalesce(b.role, 0), 'MEMBER');
+    WHERE evsched._sees(d.owner, d.queue);
 COMMENT ON VIEW evsched.dead_event IS 'events that were given up';
 
 CREATE VIEW evsched.listeners WITH (security_barrier) AS
     SELECT l.node, l.queue, l.pid, l.max_events, l.unconfirmed, l.joined_at, l.last_confirmed_at
-    FROM evsched._listeners() l
-    WHERE pg_catalog.pg_has_role(l.role, 'MEMBER');
+    FROM evsched._listeners() l;
 COMMENT ON VIEW evsched.listeners IS 'the sessions that have joined a queue';
 
 CREATE VIEW evsched.queues WITH (security_barrier) AS
-    SELECT q.queue, q.listeners, q.unconfirmed, q.starving
-    FROM evsched._queues() q;
-COMMENT ON VIEW evsched.queues IS 'the queues in use: listeners, events delivered and unconfirmed, and whether due events wait for a credit';
-
+    SELECT coalesce(q.queue, s.name) AS queue, coalesce(q.listeners, 0) AS listeners,
+           coalesce(q.unconfirmed, 0) AS unconfirmed, coalesce(q.starving, false) AS starving,
+           r.name AS owner, s.max_retries, s.retry_delay, coalesce(s.paused, false) AS paused
+    FROM evsched._queues() q
+    FULL JOIN evsched.queue s ON s.name = q.queue
+    LEFT JOIN evsched.role r ON r.n = s.owner
+    WHERE evsched._sees(s.owner, coalesce(q.queue, s.name));
+COMMENT ON VIEW evsched.queues IS 'the queues in use or with settings: listeners, events delivered and unconfirmed, whether due events wait for a credit, owner';

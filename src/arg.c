@@ -83,6 +83,23 @@ evsched_arg_word(text *word, const char *argument, const char *const *words, int
 	pg_unreachable();
 }
 
+int32
+evsched_arg_max_retries(int32 max_retries)
+{
+	if (max_retries < EVSCHED_RETRY_FOREVER)
+		evsched_arg_refuse(psprintf("invalid max_retries: %d", max_retries),
+						   "It is 0 or more, -1 to retry for ever, or NULL.");
+	return max_retries;
+}
+
+void
+evsched_arg_retry_delay(const Interval *retry_delay)
+{
+	if (retry_delay != NULL && evsched_arg_us(retry_delay) < 0)
+		evsched_arg_refuse("retry_delay must not be negative",
+						   "Give an interval of 0 or more, or NULL.");
+}
+
 /* The time after a delay from now; NULL is now. */
 TimestampTz
 evsched_arg_due_after(const Interval *delay, TimestampTz now)

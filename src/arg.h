@@ -24,6 +24,8 @@ extern const char *evsched_arg_required_queue(text *queue);
 extern text *evsched_arg_key(text *key);
 extern int	evsched_arg_word(text *word, const char *argument, const char *const *words,
 							 int num_words);
+extern int32 evsched_arg_max_retries(int32 max_retries);
+extern void evsched_arg_retry_delay(const Interval *retry_delay);
 extern TimestampTz evsched_arg_due_after(const Interval *delay, TimestampTz now);
 extern int64 evsched_arg_us(const Interval *interval);
 extern int64 evsched_arg_positive_us(const Interval *interval, const char *argument);

@@ -18,6 +18,9 @@
 #include "effect.h"
 #include "key.h"
 #include "lease.h"
+#include "queue.h"
+#include "right.h"
+#include "setting.h"
 #include "shared.h"
 #include "table.h"
 
@@ -29,6 +32,7 @@ typedef struct Reject
 	text	   *error;			/* may be NULL */
 } Reject;
 
+static bool may_extend(int64 id);
 static bool confirm_one(int64 id, void *arg);
 static bool confirm_event(EvschedTable *table, int64 id);
 static EvschedVerdict decide_confirm(EvschedTable *table, void *arg);
@@ -73,6 +77,9 @@ evsched_sql_confirm_many(PG_FUNCTION_ARGS)
 Datum
 evsched_sql_confirm_key(PG_FUNCTION_ARGS)
 {
+	if (!PG_ARGISNULL(0))
+		evsched_right_require(evsched_arg_required_queue(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)),
+							  EVSCHED_RIGHT_CONSUME);
 	PG_RETURN_BOOL(evsched_key_apply(fcinfo, 0, 1, confirm_one, NULL));
 }
 
@@ -101,7 +108,7 @@ evsched_sql_reject(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(verdict != EVSCHED_KEEP);
 }
 
-/* extend(id, by); touches no table, so a rollback does not undo it */
+/* extend(id, by); changes no table, so a rollback does not undo it */
 Datum
 evsched_sql_extend(PG_FUNCTION_ARGS)
 {
@@ -111,9 +118,29 @@ evsched_sql_extend(PG_FUNCTION_ARGS)
 		evsched_arg_refuse("by must not be null", "Give an interval such as '1 min'.");
 	if (!evsched_shared_ready())
 		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(evsched_lease_extend(evsched_table_store(), PG_GETARG_INT64(0),
+	PG_RETURN_BOOL(may_extend(PG_GETARG_INT64(0)) &&
+				   evsched_lease_extend(evsched_table_store(), PG_GETARG_INT64(0),
 										evsched_lease_clock() +
 										evsched_arg_us(PG_GETARG_INTERVAL_P(1))));
+}
+
+/* In which queue the event is says its lease, else its row. */
+static bool
+may_extend(int64 id)
+{
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
+	EvschedTable table;
+	bool		may;
+	int			slot = evsched_lease_queue(evsched_table_store(), id);
+
+	if (slot == EVSCHED_NO_SLOT)
+		return false;
+	if (evsched_queue_copy_name(slot, queue))
+		return evsched_right_may_consume(queue);
+	evsched_table_open(&table);
+	may = evsched_table_find(&table, id) && evsched_right_consumes_row(table.row);
+	evsched_table_close(&table);
+	return may;
 }
 
 static bool
@@ -145,7 +172,7 @@ decide_confirm(EvschedTable *table, void *arg)
 {
 	TimestampTz now = *(TimestampTz *) arg;
 
-	if (evsched_event_is_job(table->row))
+	if (evsched_event_is_job(table->row) || !evsched_right_consumes_row(table->row))
 		return EVSCHED_KEEP;
 	if (evsched_event_place(table->row).due_at > now &&
 		evsched_event_num_retries(table->row) == 0)
@@ -159,7 +186,7 @@ decide_reject(EvschedTable *table, void *arg)
 	Reject	   *reject = arg;
 	TimestampTz due_at;
 
-	if (evsched_event_is_job(table->row))
+	if (evsched_event_is_job(table->row) || !evsched_right_consumes_row(table->row))
 		return EVSCHED_KEEP;
 	if (evsched_event_place(table->row).due_at > reject->now)
 		return EVSCHED_KEEP;
@@ -168,7 +195,7 @@ decide_reject(EvschedTable *table, void *arg)
 
 	due_at = reject->delay != NULL
 		? evsched_arg_due_after(reject->delay, reject->now)
-		: evsched_event_retry_at(table->row, reject->now);
+		: evsched_setting_retry_at(table->row, reject->now);
 	evsched_table_copy_next(table);
 	evsched_table_set_next(table, EVSCHED_EVENT_DUE_AT, TimestampTzGetDatum(due_at));
 	evsched_table_set_next(table, EVSCHED_EVENT_NUM_RETRIES,

@@ -21,8 +21,11 @@
 
 typedef struct Databases
 {
-	slock_t		mutex;			/* guards launcher_procno */
+	slock_t		mutex;			/* guards what follows */
 	int			launcher_procno;
+	bool		short_of_workers;
+
+	/* each with a lock of its own */
 	EvschedDatabase slot[EVSCHED_MAX_DATABASES];
 } Databases;
 
@@ -106,6 +109,7 @@ evsched_database_vacate(int slot)
 	db->wanted = false;
 	db->holds = 0;
 	db->recheck = false;
+	db->done = db->asked;
 	db->table = InvalidOid;
 	db->first_dirty = EVSCHED_NO_SLOT;
 	SpinLockRelease(&db->mutex);
@@ -301,6 +305,94 @@ evsched_database_take_recheck(int slot)
 	db->recheck = false;
 	SpinLockRelease(&db->mutex);
 	return recheck;
+}
+
+/* The same for all databases: roles are the whole server's. */
+void
+evsched_database_recheck_all(void)
+{
+	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
+	{
+		EvschedDatabase *db = &databases->slot[i];
+
+		SpinLockAcquire(&db->mutex);
+		db->recheck = true;
+		SpinLockRelease(&db->mutex);
+		evsched_database_wake(i);
+	}
+}
+
+/* Asks the scheduler to stop or to go on; returns what is_done is to be asked for. */
+uint32
+evsched_database_ask(int slot, bool stop)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	uint32		asked;
+
+	SpinLockAcquire(&db->mutex);
+	asked = ++db->asked;
+	db->stop = stop;
+	SpinLockRelease(&db->mutex);
+	evsched_database_wake(slot);
+	return asked;
+}
+
+/* Is the scheduler asked to stop or to go on? */
+bool
+evsched_database_take_asked(int slot, uint32 *asked, bool *stop)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	bool		is_asked;
+
+	SpinLockAcquire(&db->mutex);
+	*asked = db->asked;
+	*stop = db->stop;
+	is_asked = db->asked != db->done;
+	SpinLockRelease(&db->mutex);
+	return is_asked;
+}
+
+/* The scheduler has done what it was asked until then. */
+void
+evsched_database_set_done(int slot, uint32 asked)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+
+	SpinLockAcquire(&db->mutex);
+	db->done = asked;
+	SpinLockRelease(&db->mutex);
+}
+
+bool
+evsched_database_is_done(int slot, uint32 asked)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	bool		done;
+
+	SpinLockAcquire(&db->mutex);
+	done = (int32) (db->done - asked) >= 0;
+	SpinLockRelease(&db->mutex);
+	return done;
+}
+
+/* Is there a database whose scheduler finds no worker slot? */
+bool
+evsched_launcher_is_short(void)
+{
+	bool		is_short;
+
+	SpinLockAcquire(&databases->mutex);
+	is_short = databases->short_of_workers;
+	SpinLockRelease(&databases->mutex);
+	return is_short;
+}
+
+void
+evsched_launcher_set_short(bool is_short)
+{
+	SpinLockAcquire(&databases->mutex);
+	databases->short_of_workers = is_short;
+	SpinLockRelease(&databases->mutex);
 }
 
 void

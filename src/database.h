@@ -22,7 +22,10 @@ typedef struct EvschedDatabase
 	bool		probe;			/* the launcher shall start a scheduler */
 	bool		wanted;			/* ... and again whenever it ends */
 	int			holds;			/* sessions that want no scheduler here now */
-	bool		recheck;		/* the extension may be gone */
+	bool		recheck;		/* the extension, or roles, may have changed */
+	uint32		asked;			/* how often it was asked to start or stop */
+	uint32		done;			/* which of these it has done */
+	bool		stop;			/* what it was asked for last */
 	int			first_dirty;	/* queues with something to do */
 } EvschedDatabase;
 
@@ -51,6 +54,14 @@ extern bool evsched_database_set_scheduler(int slot, Oid table);
 extern void evsched_database_clear_scheduler(int slot);
 extern bool evsched_database_take_recheck(int slot);
 
+extern void evsched_database_recheck_all(void);
+extern uint32 evsched_database_ask(int slot, bool stop);
+extern bool evsched_database_take_asked(int slot, uint32 *asked, bool *stop);
+extern void evsched_database_set_done(int slot, uint32 asked);
+extern bool evsched_database_is_done(int slot, uint32 asked);
+
 extern void evsched_launcher_set(int procno);
+extern bool evsched_launcher_is_short(void);
+extern void evsched_launcher_set_short(bool is_short);
 
 #endif							/* EVSCHED_DATABASE_H */

@@ -12,16 +12,20 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "arg.h"
 #include "guc.h"
+#include "right.h"
+#include "setting.h"
 #include "statement.h"
 #include "table.h"
 
 static Datum run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement,
 						const char *command);
+static Datum own_queues(Datum ids);
 static Datum run_counting(EvschedStatement statement, Datum *values, const char *nulls,
 						  const char *command);
 
@@ -33,7 +37,7 @@ PG_FUNCTION_INFO_V1(evsched_sql_discard);
 bool
 evsched_dead_is_due(TupleTableSlot *row)
 {
-	int			max_retries = evsched_event_max_retries(row);
+	int			max_retries = evsched_setting_max_retries(row);
 
 	return max_retries != EVSCHED_RETRY_FOREVER &&
 		evsched_event_num_retries(row) >= max_retries;
@@ -76,13 +80,15 @@ Datum
 evsched_sql_redrive(PG_FUNCTION_ARGS)
 {
 	const char *queue = evsched_arg_required_queue(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
-	Datum		values[3] = {CStringGetTextDatum(queue), Int64GetDatum(PG_INT64_MAX)};
+	Datum		values[2] = {CStringGetTextDatum(queue), Int64GetDatum(PG_INT64_MAX)};
 
 	if (!PG_ARGISNULL(1) && PG_GETARG_INT32(1) < 1)
 		evsched_arg_refuse("max_events must be at least 1", "Give a number, or NULL for all.");
 	if (!PG_ARGISNULL(1))
 		values[1] = Int64GetDatum(PG_GETARG_INT32(1));
-	return run_counting(EVSCHED_STMT_DEAD_REDRIVE_QUEUE, values, "  n", "evsched.redrive()");
+	evsched_table_require_current();
+	evsched_right_require_queue_control(queue, "redrive()");
+	return run_counting(EVSCHED_STMT_DEAD_REDRIVE_QUEUE, values, NULL, "evsched.redrive()");
 }
 
 /* redrive(ids) */
@@ -107,7 +113,43 @@ run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement, const char *comm
 	if (PG_ARGISNULL(0))
 		evsched_arg_refuse("ids must not be null", "Give an array of ids.");
 	values[0] = PG_GETARG_DATUM(0);
-	return run_counting(statement, values, " n", command);
+	evsched_table_require_current();
+	if (evsched_right_controls())
+		return run_counting(statement, values, " n", command);
+	values[1] = own_queues(values[0]);
+	return run_counting(statement, values, NULL, command);
+}
+
+/* Of the queues of these dead events, those that current_user owns. */
+static Datum
+own_queues(Datum ids)
+{
+	EvschedCaller caller;
+	char	  **queues;
+	Datum	   *own;
+	int			n;
+	int			num_own = 0;
+
+	evsched_statement_begin(&caller);
+	n = evsched_statement_read(EVSCHED_STMT_DEAD_QUEUES, &ids);
+	queues = SPI_palloc(sizeof(char *) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		bool		isnull;
+		text	   *queue = DatumGetTextPP(evsched_statement_value(i, 1, &isnull));
+
+		queues[i] = SPI_palloc(VARSIZE_ANY_EXHDR(queue) + 1);
+		text_to_cstring_buffer(queue, queues[i], VARSIZE_ANY_EXHDR(queue) + 1);
+	}
+	evsched_statement_end(&caller);
+
+	own = palloc(sizeof(Datum) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		if (evsched_right_owns(queues[i]))
+			own[num_own++] = CStringGetTextDatum(queues[i]);
+	}
+	return PointerGetDatum(construct_array(own, num_own, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* Runs a statement that answers with a number. */

@@ -20,6 +20,7 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
+#include "database.h"
 #include "mark.h"
 #include "shared.h"
 
@@ -69,6 +70,7 @@ static Deed *deeds;
 static int64 num_deeds;
 static int64 max_deeds;
 static EvschedStore anywhere;	/* database InvalidOid: nothing noted */
+static bool recheck;
 static TransactionId preparing;
 
 static void end_transaction(XactEvent event, void *arg);
@@ -192,7 +194,15 @@ evsched_effect_reserve(void)
 void
 evsched_effect_due_anywhere(EvschedStore store)
 {
-	anywhere = store;
+	if (evsched_shared_ready())
+		anywhere = store;
+}
+
+void
+evsched_effect_recheck(EvschedStore store)
+{
+	evsched_effect_due_anywhere(store);
+	recheck = evsched_shared_ready();
 }
 
 /*
@@ -210,6 +220,8 @@ end_transaction(XactEvent event, void *arg)
 			apply_notes(0, true);
 			if (anywhere.database != InvalidOid)
 				evsched_mark_note_all(anywhere);
+			if (recheck)
+				evsched_database_recheck(anywhere.database);
 			evsched_listener_mark_read();
 			forget_all();
 			break;
@@ -275,6 +287,7 @@ forget_all(void)
 	deeds = NULL;
 	num_deeds = max_deeds = 0;
 	anywhere.database = InvalidOid;
+	recheck = false;
 }
 
 /* Merged with the note of the same queue, level and kind, if it is at hand. */

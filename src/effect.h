@@ -40,7 +40,10 @@ extern void evsched_effect_exit(void);
 
 extern void evsched_effect_leave(EvschedListenerRef listener, bool release);
 
-/* Every queue of the store is looked at after the commit. */
+/* Every queue of the store is looked at after the commit ... */
 extern void evsched_effect_due_anywhere(EvschedStore store);
+
+/* ... and so are its settings and roles. */
+extern void evsched_effect_recheck(EvschedStore store);
 
 #endif							/* EVSCHED_EFFECT_H */

@@ -41,13 +41,13 @@ evsched_event_next_retry(TupleTableSlot *row)
 	return Min(evsched_event_num_retries(row), PG_INT32_MAX - 1) + 1;
 }
 
-/* How often it may be delivered again; none unless it says otherwise. */
-int
-evsched_event_max_retries(TupleTableSlot *row)
+/* The number of its owner; 0: it has none. */
+int32
+evsched_event_owner(TupleTableSlot *row)
 {
-	if (!evsched_event_has(row, EVSCHED_EVENT_MAX_RETRIES))
+	if (!evsched_event_has(row, EVSCHED_EVENT_OWNER))
 		return 0;
-	return DatumGetInt32(evsched_event_value(row, EVSCHED_EVENT_MAX_RETRIES));
+	return DatumGetInt32(evsched_event_value(row, EVSCHED_EVENT_OWNER));
 }
 
 bool
@@ -65,18 +65,14 @@ evsched_event_queue(TupleTableSlot *row, char *name)
 }
 
 /*
- * When an event whose delivery has just failed is due again: after its
- * retry_delay, doubled for each retry it has had.
+ * When an event whose delivery has just failed is due again: after a delay,
+ * doubled for each retry it has had.
  */
 TimestampTz
-evsched_event_retry_at(TupleTableSlot *row, TimestampTz now)
+evsched_event_retry_at(TupleTableSlot *row, TimestampTz now, const Interval *delay)
 {
-	const Interval *delay;
 	int64		wait;
 
-	if (!evsched_event_has(row, EVSCHED_EVENT_RETRY_DELAY))
-		return now;
-	delay = DatumGetIntervalP(evsched_event_value(row, EVSCHED_EVENT_RETRY_DELAY));
 	if (delay->day != 0 || delay->month != 0)
 		wait = EVSCHED_MAX_BACKOFF;
 	else

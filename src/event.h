@@ -6,6 +6,7 @@
 #define EVSCHED_EVENT_H
 
 #include "executor/tuptable.h"
+#include "utils/timestamp.h"
 
 #include "evsched.h"
 
@@ -35,9 +36,10 @@ extern int64 evsched_event_id(TupleTableSlot *row);
 extern EvschedPlace evsched_event_place(TupleTableSlot *row);
 extern int	evsched_event_num_retries(TupleTableSlot *row);
 extern int	evsched_event_next_retry(TupleTableSlot *row);
-extern int	evsched_event_max_retries(TupleTableSlot *row);
+extern int32 evsched_event_owner(TupleTableSlot *row);
 extern bool evsched_event_is_job(TupleTableSlot *row);
 extern void evsched_event_queue(TupleTableSlot *row, char *name);
-extern TimestampTz evsched_event_retry_at(TupleTableSlot *row, TimestampTz now);
+extern TimestampTz evsched_event_retry_at(TupleTableSlot *row, TimestampTz now,
+										  const Interval *delay);
 
 #endif							/* EVSCHED_EVENT_H */

@@ -18,6 +18,7 @@
 #include "lease.h"
 #include "listener.h"
 #include "process.h"
+#include "setting.h"
 #include "shared.h"
 #include "table.h"
 
@@ -90,7 +91,7 @@ decide_over(EvschedTable *table, void *arg)
 		return EVSCHED_DELETE;
 	evsched_table_copy_next(table);
 	evsched_table_set_next(table, EVSCHED_EVENT_DUE_AT,
-						   TimestampTzGetDatum(evsched_event_retry_at(table->row, over->now)));
+						   TimestampTzGetDatum(evsched_setting_retry_at(table->row, over->now)));
 	evsched_table_set_next(table, EVSCHED_EVENT_NUM_RETRIES,
 						   Int32GetDatum(evsched_event_next_retry(table->row)));
 	return EVSCHED_UPDATE;

@@ -23,6 +23,8 @@ int			evsched_write_timeout = 30000;
 int			evsched_dead_age = 30 * 24 * 60;
 double		evsched_max_notify_usage = 0.25;
 bool		evsched_enabled = true;
+bool		evsched_fence = false;
+bool		evsched_start_after_restore = false;
 
 typedef struct IntSetting
 {
@@ -83,5 +85,14 @@ evsched_guc_init(void)
 							 "Starts the schedulers; off keeps a copy of a server silent.",
 							 NULL, &evsched_enabled, evsched_enabled,
 							 PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	/* An isolated old primary must not go on beside the new one. */
+	DefineCustomBoolVariable("evsched.fence",
+							 "Delivers only what a synchronous standby has received.",
+							 NULL, &evsched_fence, evsched_fence,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("evsched.start_after_restore",
+							 "Hands out restored or copied events without evsched.start().",
+							 NULL, &evsched_start_after_restore, evsched_start_after_restore,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved(EVSCHED_NAME);
 }

@@ -13,6 +13,8 @@ extern int	evsched_write_timeout;	/* ms */
 extern int	evsched_dead_age;	/* minutes */
 extern double evsched_max_notify_usage;
 extern bool evsched_enabled;
+extern bool evsched_fence;
+extern bool evsched_start_after_restore;
 
 extern void evsched_guc_init(void);
 

@@ -19,8 +19,10 @@
 #include "notice.h"
 #include "queue.h"
 #include "reader.h"
+#include "right.h"
 #include "shared.h"
 
+static List *served_roles(EvschedQueue *queue, const char *queue_name);
 static void add_hand(EvschedHands *hands, int slot, int credit);
 static bool has_room(const EvschedHand *hand);
 static EvschedOffer lock_row(EvschedTable *table);
@@ -45,6 +47,7 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name, bool se
 	hands->slot = slot;
 	hands->clock = evsched_lease_clock();
 	hands->told.slot = EVSCHED_NO_SLOT;
+	hands->roles = served_roles(queue, queue_name);
 	hands->hand = palloc0(sizeof(EvschedHand) * max);
 	initStringInfo(&hands->piece);
 
@@ -55,7 +58,8 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name, bool se
 		EvschedListener *listener = evsched_listener_get(l);
 		int			credit = evsched_listener_credit(listener);
 
-		if (strcmp(listener->queue_name, queue_name) != 0)
+		if (strcmp(listener->queue_name, queue_name) != 0 ||
+			!list_member_oid(hands->roles, listener->role))
 			continue;
 		if (evsched_reader_is_blocked(listener))
 			hands->blocked = true;
@@ -168,6 +172,34 @@ evsched_hand_send_all(EvschedHands *hands)
 	}
 }
 
+/*
+ * The roles of the queue's listeners that may consume it now: what they were
+ * granted when they joined may have been revoked.  Catalogs are not read under
+ * the lease lock; a role that joins meanwhile gets the next turn.
+ */
+static List *
+served_roles(EvschedQueue *queue, const char *queue_name)
+{
+	List	   *roles = NIL;
+	List	   *served = NIL;
+	ListCell   *cell;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	for (int l = queue->first_listener; l != EVSCHED_NO_SLOT;
+		 l = evsched_listener_get(l)->next_in_ring)
+	{
+		if (strcmp(evsched_listener_get(l)->queue_name, queue_name) == 0)
+			roles = list_append_unique_oid(roles, evsched_listener_get(l)->role);
+	}
+	LWLockRelease(evsched_lease_lock);
+	foreach(cell, roles)
+	{
+		if (evsched_right_is_served(lfirst_oid(cell), queue_name))
+			served = lappend_oid(served, lfirst_oid(cell));
+	}
+	return served;
+}
+
 static void
 add_hand(EvschedHands *hands, int slot, int credit)
 {
@@ -245,6 +277,8 @@ hand_leased(EvschedHands *hands, EvschedHand *hand, EvschedTable *table,
 		.queue = hands->slot,
 		.listener = hand->ref.slot,
 		.pid = hand->pid,
+		.owner = evsched_event_owner(table->row),
+		.granted_at = hands->clock,
 		.kind = kind
 	};
 	EvschedLease *granted = NULL;

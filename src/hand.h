@@ -6,6 +6,7 @@
 #define EVSCHED_HAND_H
 
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 
 #include "listener.h"
 #include "table.h"
@@ -33,6 +34,7 @@ typedef struct EvschedHands
 {
 	int			slot;			/* of the queue */
 	int64		clock;			/* µs, monotonic: when the turn began */
+	List	   *roles;			/* of listeners that may consume the queue */
 	StringInfoData piece;		/* the event in hand */
 	EvschedHand *hand;
 	int			n;

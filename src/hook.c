@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/wait_event.h"
 
@@ -43,6 +44,8 @@ static ProcessUtility_hook_type prev_process_utility_hook;
 
 static bool extension_created;
 static bool extension_dropped;
+static bool extension_altered;
+static bool roles_changed;
 static Oid	database_created;
 static struct
 {
@@ -58,6 +61,8 @@ static void see_utility(PlannedStmt *statement, const char *query, bool read_onl
 						QueryEnvironment *environment, DestReceiver *dest,
 						QueryCompletion *completion);
 static void before_statement(Node *node);
+static bool is_about_extension(Node *node);
+static void lock_table(void);
 static bool finishes_prepared(Node *node);
 static void after_statement(Node *node);
 static void hold_database(Oid oid);
@@ -87,6 +92,12 @@ see_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 		extension_created = true;
 	else if (class_id == ExtensionRelationId && access == OAT_DROP)
 		extension_dropped = true;
+	else if (class_id == ExtensionRelationId && access == OAT_POST_ALTER)
+	{
+		/* Perhaps it has another version now. */
+		evsched_table_invalidate();
+		extension_altered = true;
+	}
 	else if (class_id == DatabaseRelationId && access == OAT_POST_CREATE)
 		database_created = object_id;
 	else if (class_id == DatabaseRelationId && access == OAT_DROP)
@@ -124,11 +135,16 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		after_statement(node);
 }
 
-/* These need their database to be left alone. */
+/* Those that need their database to be left alone, or change roles. */
 static void
 before_statement(Node *node)
 {
-	if (IsA(node, CreatedbStmt))
+	if (IsA(node, GrantRoleStmt) || IsA(node, DropRoleStmt) || IsA(node, AlterRoleStmt) ||
+		(IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_ROLE))
+		roles_changed = true;
+	else if (is_about_extension(node))
+		lock_table();
+	else if (IsA(node, CreatedbStmt))
 	{
 		ListCell   *cell;
 		const char *template = "template1";
@@ -154,6 +170,41 @@ before_statement(Node *node)
 				hold_database(get_database_oid(((AlterDatabaseStmt *) node)->dbname, true));
 		}
 	}
+}
+
+/* Will it drop or change the extension? */
+static bool
+is_about_extension(Node *node)
+{
+	ListCell   *cell;
+
+	if (IsA(node, AlterExtensionStmt))
+		return strcmp(((AlterExtensionStmt *) node)->extname, EVSCHED_NAME) == 0;
+	if (!IsA(node, DropStmt) || (((DropStmt *) node)->removeType != OBJECT_EXTENSION &&
+								 ((DropStmt *) node)->removeType != OBJECT_SCHEMA))
+		return false;
+	foreach(cell, ((DropStmt *) node)->objects)
+	{
+		if (strcmp(strVal(lfirst(cell)), EVSCHED_NAME) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Locks evsched.event before the rest of the extension is locked, as everybody else
+ * does; not for somebody who will be refused.
+ */
+static void
+lock_table(void)
+{
+	Oid			table;
+
+	if (!evsched_table_exists())
+		return;
+	table = evsched_table_store().table;
+	if (evsched_owns_table(table, GetUserId()))
+		LockRelationOid(table, AccessExclusiveLock);
 }
 
 /* COMMIT PREPARED or ROLLBACK PREPARED, where the extension is? */
@@ -239,14 +290,16 @@ end_transaction(XactEvent event, void *arg)
 		return;
 	if (event == XACT_EVENT_COMMIT)
 	{
-		if (extension_dropped)
+		if (extension_dropped || extension_altered)
 			evsched_database_recheck(MyDatabaseId);
+		if (roles_changed)
+			evsched_database_recheck_all();
 		if (extension_created || extension_dropped)
 			evsched_database_probe(MyDatabaseId);
 		if (OidIsValid(database_created))
 			evsched_database_probe(database_created);
 	}
-	extension_created = extension_dropped = false;
+	extension_created = extension_dropped = extension_altered = roles_changed = false;
 	database_created = InvalidOid;
 	let_go(0);
 }

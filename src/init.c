@@ -12,6 +12,7 @@
 #include "hook.h"
 #include "launcher.h"
 #include "role.h"
+#include "setting.h"
 #include "shared.h"
 #include "table.h"
 
@@ -27,12 +28,14 @@ _PG_init(void)
 		/* Sizes of shared memory can no longer be set. */
 		evsched_table_init();
 		evsched_role_init();
+		evsched_setting_init();
 		return;
 	}
 	evsched_guc_init();
 	evsched_shared_init();
 	evsched_table_init();
 	evsched_role_init();
+	evsched_setting_init();
 	evsched_effect_init();
 	evsched_hook_init();
 	evsched_launcher_init();

@@ -20,6 +20,7 @@
 #include "effect.h"
 #include "join.h"
 #include "listener.h"
+#include "right.h"
 #include "shared.h"
 #include "table.h"
 
@@ -56,6 +57,8 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("only a client's session can join a queue"),
 				 errhint("Use evsched.take or evsched.receive here.")));
+	evsched_table_require_current();
+	evsched_right_require(queue, EVSCHED_RIGHT_CONSUME);
 	store = evsched_table_store();
 	replaced_role = check_replaced(store, queue, terms.node);
 	make_channel();

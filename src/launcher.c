@@ -58,7 +58,6 @@ typedef struct Charge
 } Charge;
 
 static Charge charges[EVSCHED_MAX_DATABASES];
-static bool short_of_workers;
 static Oid	wanted_database;
 static bool found_database;
 static int	probing = EVSCHED_NO_SLOT;	/* where one asks for the extension */
@@ -269,16 +268,16 @@ start_scheduler(int slot, TimestampTz now)
 	{
 		if (!evsched_database_is_served(slot))
 			probing = slot;
-		short_of_workers = false;
+		evsched_launcher_set_short(false);
 		return;
 	}
 	charge->handle = NULL;
 	charge->start_at = now + 1000 * INT64CONST(1000);
-	if (!short_of_workers)
+	if (!evsched_launcher_is_short())
 		ereport(LOG,
 				(errmsg("evsched has no worker slot for the scheduler of database %u", oid),
 				 errhint("Raise max_worker_processes.")));
-	short_of_workers = true;
+	evsched_launcher_set_short(true);
 }
 
 /* Is there a scheduler of which this launcher has no handle?  Sends it away. */

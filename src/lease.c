@@ -112,6 +112,20 @@ evsched_lease_exists(EvschedStore store, int64 id)
 	return exists;
 }
 
+/* The slot of a delivered event's queue; EVSCHED_NO_SLOT: it is not delivered. */
+int
+evsched_lease_queue(EvschedStore store, int64 id)
+{
+	EvschedLease *lease;
+	int			queue;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	lease = evsched_lease_find(store, id);
+	queue = lease != NULL ? lease->queue : EVSCHED_NO_SLOT;
+	LWLockRelease(evsched_lease_lock);
+	return queue;
+}
+
 /* Moves a deadline back, never forth; false when there is no such lease. */
 bool
 evsched_lease_extend(EvschedStore store, int64 id, int64 deadline)
@@ -169,6 +183,18 @@ evsched_lease_arm(int database)
 	leases->armed[database] = deadline;
 	LWLockRelease(evsched_lease_lock);
 	return deadline;
+}
+
+/* Is anything delivered and unconfirmed in a database? */
+bool
+evsched_lease_any(int database)
+{
+	bool		any;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	any = leases->heap[database] != NIL_LEASE;
+	LWLockRelease(evsched_lease_lock);
+	return any;
 }
 
 /* Drops the leases of a database's stores, all but one. */

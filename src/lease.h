@@ -27,6 +27,8 @@ typedef struct EvschedLease
 	int32		pid;			/* of the session it was given to */
 	int32		pause_ms;		/* until the next look at a locked row */
 	int32		kind;			/* EvschedLeaseKind */
+	int32		owner;			/* of the event, by number; 0: none */
+	int64		granted_at;		/* µs, monotonic */
 	TransactionId prepared;		/* transaction prepared to end it, or ... */
 	bool		prepared_grant; /* ... to have granted it; invalid: none */
 
@@ -47,10 +49,12 @@ extern int64 evsched_lease_clock(void);
 
 /* These take the lock themselves. */
 extern bool evsched_lease_exists(EvschedStore store, int64 id);
+extern int	evsched_lease_queue(EvschedStore store, int64 id);
 extern bool evsched_lease_extend(EvschedStore store, int64 id, int64 deadline);
 extern int	evsched_lease_collect_over(int database, int64 clock,
 									   EvschedLease *over, int max);
 extern int64 evsched_lease_arm(int database);
+extern bool evsched_lease_any(int database);
 extern void evsched_lease_settle_prepared(EvschedStore store);
 extern void evsched_lease_forget(Oid database, Oid keep_table);
 extern int	evsched_lease_list(EvschedStore store, EvschedLease **leases);

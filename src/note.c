@@ -1,6 +1,6 @@
 /*
  * note.c
- *		Plain writes to evsched.event: the row triggers and the default owner.
+ *		Plain writes to evsched's tables: the triggers and the default owner.
  *
  * Runs in whatever process writes the table: a session, COPY, logical
  * replication apply.  See sql/event.sql for which trigger fires when.
@@ -11,18 +11,23 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "replication/logicalworker.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "effect.h"
 #include "event.h"
+#include "right.h"
 #include "role.h"
 #include "table.h"
 
+static void adopt(EvschedStore store, HeapTuple tuple, TupleDesc desc);
 static EvschedPlace read_place(HeapTuple tuple, TupleDesc desc, char *queue);
 
 PG_FUNCTION_INFO_V1(evsched_sql_note_change);
+PG_FUNCTION_INFO_V1(evsched_sql_note_setting);
 PG_FUNCTION_INFO_V1(evsched_sql_owner);
 
 /* Notes what becomes available at commit, or again at abort. */
@@ -45,7 +50,12 @@ evsched_sql_note_change(PG_FUNCTION_ARGS)
 	store = (EvschedStore) {MyDatabaseId, RelationGetRelid(trigger->tg_relation)};
 	place = read_place(trigger->tg_trigtuple, desc, queue);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	{
+		evsched_right_require(queue, EVSCHED_RIGHT_POST);
+		if (IsLogicalWorker())
+			adopt(store, trigger->tg_trigtuple, desc);
 		evsched_effect_due(store, queue, place);
+	}
 	else
 		evsched_effect_back(store, queue, place);
 
@@ -61,11 +71,37 @@ evsched_sql_note_change(PG_FUNCTION_ARGS)
 	return PointerGetDatum(trigger->tg_newtuple);
 }
 
+/* What was known of queues and roles holds no longer, once this is committed. */
+Datum
+evsched_sql_note_setting(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function is a trigger of evsched's settings")));
+	CacheInvalidateRelcache(trigger->tg_relation);
+	evsched_effect_recheck(evsched_table_store());
+	return (Datum) 0;
+}
+
 /* _owner() */
 Datum
 evsched_sql_owner(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(evsched_role_number(evsched_table_store(), GetUserId()));
+}
+
+/* Without an owner that is known here, it would wait for ever. */
+static void
+adopt(EvschedStore store, HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	Datum		owner = heap_getattr(tuple, EVSCHED_EVENT_OWNER, desc, &isnull);
+
+	if (!isnull)
+		evsched_role_adopt(store, DatumGetInt32(owner));
 }
 
 static EvschedPlace

@@ -17,6 +17,8 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 
+#include "setting.h"
+
 /* A binary value of this size is too long as text, whatever is in it. */
 #define HOPELESS_PAYLOAD	(16 * EVSCHED_NOTIFY_BYTES)
 
@@ -51,7 +53,7 @@ evsched_notice_format(StringInfo piece, TupleTableSlot *row)
 	JsonEncodeDateTime(due_at, evsched_event_value(row, EVSCHED_EVENT_DUE_AT),
 					   TIMESTAMPTZOID, &utc);
 	appendStringInfo(piece, ",\"due_at\":\"%s\",\"max_retries\":%d,\"num_retries\":%d}",
-					 due_at, evsched_event_max_retries(row), evsched_event_num_retries(row));
+					 due_at, evsched_setting_max_retries(row), evsched_event_num_retries(row));
 	/* with the brackets of the array */
 	return piece->len + 2 <= EVSCHED_NOTIFY_BYTES;
 }

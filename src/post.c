@@ -23,6 +23,7 @@
 #include "arg.h"
 #include "effect.h"
 #include "lease.h"
+#include "right.h"
 #include "role.h"
 #include "shared.h"
 #include "statement.h"
@@ -69,6 +70,7 @@ typedef struct Batch
 typedef struct Holder
 {
 	bool		exists;
+	int32		owner;			/* 0: none */
 	EvschedPlace place;
 } Holder;
 
@@ -79,6 +81,7 @@ static void warn_unless_loaded(void);
 static void make_row(const Post *post, int64 id, Datum *values, bool *nulls);
 static int64 insert_event(EvschedTable *table, const Post *post);
 static int64 insert_with_key(EvschedTable *table, const Post *post);
+static void refuse_key(const Post *post);
 static Holder lock_holder(EvschedTable *table, const Post *post);
 static bool try_insert(const Post *post, int64 id);
 static void replace_holder(const Post *post, int64 id);
@@ -207,17 +210,12 @@ read_options(FunctionCallInfo fcinfo, int queue, Post *post)
 	post->queue = evsched_arg_queue(PG_ARGISNULL(queue) ? NULL : PG_GETARG_TEXT_PP(queue));
 	post->has_max_retries = !PG_ARGISNULL(queue + 2);
 	if (post->has_max_retries)
-		post->max_retries = PG_GETARG_INT32(queue + 2);
-	if (post->max_retries < EVSCHED_RETRY_FOREVER)
-		evsched_arg_refuse(psprintf("invalid max_retries: %d", post->max_retries),
-						   "It is 0 or more, -1 to retry for ever, or NULL.");
+		post->max_retries = evsched_arg_max_retries(PG_GETARG_INT32(queue + 2));
 	post->on_conflict = evsched_arg_word(PG_ARGISNULL(queue + 3) ? NULL : PG_GETARG_TEXT_PP(queue + 3),
 										 "on_conflict", on_conflict_words,
 										 lengthof(on_conflict_words));
 	post->retry_delay = evsched_arg_interval(fcinfo, queue + 4);
-	if (post->retry_delay != NULL && evsched_arg_us(post->retry_delay) < 0)
-		evsched_arg_refuse("retry_delay must not be negative",
-						   "Give an interval of 0 or more, or NULL.");
+	evsched_arg_retry_delay(post->retry_delay);
 }
 
 static void
@@ -225,6 +223,7 @@ open_for_post(EvschedTable *table, Post *post, const char *command)
 {
 	warn_unless_loaded();
 	evsched_table_open_for_write(table, command);
+	evsched_right_require(post->queue, EVSCHED_RIGHT_POST);
 	post->owner = evsched_role_number(table->store, GetUserId());
 }
 
@@ -300,6 +299,8 @@ insert_with_key(EvschedTable *table, const Post *post)
 
 		CHECK_FOR_INTERRUPTS();
 		holder = lock_holder(table, post);
+		if (holder.exists && !evsched_right_sees(caller.user, holder.owner, post->queue))
+			refuse_key(post);
 		if (holder.exists && post->on_conflict == ON_CONFLICT_ERROR)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNIQUE_VIOLATION),
@@ -327,6 +328,17 @@ insert_with_key(EvschedTable *table, const Post *post)
 	return id;
 }
 
+/* It is somebody else's; no more is told of it. */
+static void
+refuse_key(const Post *post)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for key \"%s\" in queue \"%s\"",
+					text_to_cstring(post->key), post->queue),
+			 errhint("Post with another key.")));
+}
+
 /*
  * While the row is locked, a turn passes over it: the scheduler is to look
  * again when we are through, whichever way.
@@ -342,6 +354,7 @@ lock_holder(EvschedTable *table, const Post *post)
 	if (!holder.exists)
 		return holder;
 	holder.place.id = DatumGetInt64(evsched_statement_value(0, 1, &isnull));
+	holder.owner = DatumGetInt32(evsched_statement_value(0, 2, &isnull));
 	holder.place.due_at = DatumGetTimestampTz(evsched_statement_value(0, 3, &isnull));
 	evsched_effect_due(table->store, post->queue, holder.place);
 	evsched_effect_back(table->store, post->queue, holder.place);

@@ -28,6 +28,8 @@
 #include "lease.h"
 #include "mark.h"
 #include "queue.h"
+#include "right.h"
+#include "setting.h"
 #include "shared.h"
 #include "table.h"
 
@@ -110,9 +112,9 @@ evsched_sql_fetch(PG_FUNCTION_ARGS)
 		EvschedVerdict verdict = EVSCHED_KEEP;
 
 		if (nulls[i] || !evsched_lease_exists(table.store, id) ||
-			!evsched_table_find(&table, id))
+			!evsched_table_find(&table, id) || !evsched_right_consumes_row(table.row))
 			continue;
-		if (evsched_event_max_retries(table.row) == 0)
+		if (evsched_setting_max_retries(table.row) == 0)
 		{
 			verdict = evsched_table_change(&table, id, decide_fetch, NULL);
 			if (verdict == EVSCHED_KEEP)
@@ -138,7 +140,19 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 		evsched_arg_refuse("max_events must be at least 1", "Give a number of 1 or more.");
 	pull->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	pull->slot = EVSCHED_NO_SLOT;
+	PreventCommandIfReadOnly(command);
+	evsched_table_require_current();
+	evsched_right_require(pull->queue, EVSCHED_RIGHT_CONSUME);
 	InitMaterializedSRF(fcinfo, 0);
+	if (evsched_setting_is_halted(pull->queue))
+	{
+		/* Whoever was told has come; after the halt somebody is to be told again. */
+		if (evsched_shared_ready())
+			pull->slot = evsched_queue_find(store, pull->queue).slot;
+		if (pull->slot != EVSCHED_NO_SLOT)
+			answer_told(pull);
+		return (Datum) 0;
+	}
 
 	begin_call(pull, store, &mark);
 
@@ -207,6 +221,7 @@ scan_queue(Pull *pull, EvschedPlace from, TimestampTz now)
 {
 	EvschedTable *table = &pull->table;
 	EvschedPlace held = EVSCHED_PLACE_LAST;
+	EvschedGate gate = {.queue = pull->queue};
 
 	pull->stop = EVSCHED_PLACE_LAST;
 	evsched_table_begin_due(table, pull->queue, from);
@@ -220,7 +235,7 @@ scan_queue(Pull *pull, EvschedPlace from, TimestampTz now)
 			pull->stop = place;
 			break;
 		}
-		if (evsched_event_is_job(table->row))
+		if (evsched_event_is_job(table->row) || !evsched_right_passes(&gate, table->row))
 			continue;
 		if (!pull_row(pull))
 			held = evsched_place_min(held, place);
@@ -243,7 +258,7 @@ pull_row(Pull *pull)
 	if (pull->slot != EVSCHED_NO_SLOT && !pull->deleting &&
 		evsched_lease_exists(table->store, evsched_event_id(table->row)))
 		return true;
-	if (pull->leases && evsched_event_max_retries(table->row) != 0)
+	if (pull->leases && evsched_setting_max_retries(table->row) != 0)
 		attempt = lease_row(pull);
 	else
 		attempt = remove_row(pull);
@@ -288,6 +303,8 @@ lease_row(Pull *pull)
 		.queue = pull->slot,
 		.listener = EVSCHED_NO_SLOT,
 		.pid = MyProcPid,
+		.owner = evsched_event_owner(table->row),
+		.granted_at = evsched_lease_clock(),
 		.kind = EVSCHED_LEASE_PULL
 	};
 
@@ -350,7 +367,7 @@ put_delivery(ReturnSetInfo *rsinfo, TupleTableSlot *row)
 			values[i] = PointerGetDatum(PG_DETOAST_DATUM(values[i]));
 		if (columns[i] == EVSCHED_EVENT_MAX_RETRIES)
 		{
-			values[i] = Int32GetDatum(evsched_event_max_retries(row));
+			values[i] = Int32GetDatum(evsched_setting_max_retries(row));
 			nulls[i] = false;
 		}
 	}

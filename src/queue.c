@@ -108,6 +108,16 @@ evsched_queue_get(int slot)
 	return &slots[slot];
 }
 
+/* Copies the name of the queue in a slot; false where several share it. */
+bool
+evsched_queue_copy_name(int slot, char *name)
+{
+	LWLockAcquire(evsched_directory_lock, LW_SHARED);
+	strlcpy(name, slots[slot].name, EVSCHED_QUEUE_BYTES + 1);
+	LWLockRelease(evsched_directory_lock);
+	return name[0] != '\0';
+}
+
 bool
 evsched_queue_is_shared(const EvschedQueue *queue)
 {

@@ -58,6 +58,7 @@ extern int	evsched_queue_slots(void);
 extern EvschedQueueRef evsched_queue_find(EvschedStore store, const char *name);
 extern int	evsched_queue_resolve(EvschedQueueRef ref, EvschedStore store, const char *name);
 extern EvschedQueue *evsched_queue_get(int slot);
+extern bool evsched_queue_copy_name(int slot, char *name);
 extern bool evsched_queue_is_shared(const EvschedQueue *queue);
 extern void evsched_queue_for_each(EvschedStore store, void (*visit) (int slot));
 extern void evsched_queue_forget(Oid database, Oid keep_table);

@@ -7,7 +7,11 @@
  * says which role of this system that is, and is not dumped.  A number is drawn
  * at random, so that restored ones and ours do not meet, and a role may have
  * several: two sessions that post for the first time need not wait for each
- * other.  Called by sessions inside a transaction.
+ * other.  Called by sessions and the scheduler inside a transaction.
+ *
+ * A number is bound here when its origin is this system and database and it has
+ * a binding: neither is so in a restored dump or a copy, until evsched.start().
+ * A role that was dropped leaves its binding behind, so that nobody inherits it.
  */
 #include "postgres.h"
 
@@ -19,7 +23,9 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "statement.h"
 #include "table.h"
@@ -41,18 +47,112 @@ typedef struct Known
 static HTAB *known;
 static bool have_tentative;
 
+/* Whose a number is: as last looked up. */
+typedef struct Bound
+{
+	int32		number;			/* hash key */
+	Oid			role;			/* InvalidOid: not bound here */
+} Bound;
+
+static HTAB *bound;
+static bool bound_stale;
+
 static void end_transaction(XactEvent event, void *arg);
 static void end_subtransaction(SubXactEvent event, SubTransactionId id,
 							   SubTransactionId parent, void *arg);
 static void settle_tentative(bool keep);
 static int32 find_number(Oid role);
 static int32 make_number(Oid role);
+static bool add_number(int32 number, Oid role);
+static void bind_number(int32 number, Oid role);
+static void forget_bound(Datum arg, Oid relation);
+static Oid	look_up_role(int32 number);
 
 void
 evsched_role_init(void)
 {
 	RegisterXactCallback(end_transaction, NULL);
 	RegisterSubXactCallback(end_subtransaction, NULL);
+	CacheRegisterRelcacheCallback(forget_bound, (Datum) 0);
+}
+
+/* In which system and database names are bound now. */
+char *
+evsched_role_origin(void)
+{
+	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+}
+
+/* The role for which a number stands here; InvalidOid: there is none, as for 0. */
+Oid
+evsched_role_of(int32 number)
+{
+	HASHCTL		info = {.keysize = sizeof(int32), .entrysize = sizeof(Bound), .hcxt = TopMemoryContext};
+	Bound	   *entry;
+
+	if (number == 0)
+		return InvalidOid;
+	if (bound_stale)
+	{
+		hash_destroy(bound);
+		bound = NULL;
+		bound_stale = false;
+	}
+	if (bound == NULL)
+		bound = hash_create("evsched bound roles", 16, &info,
+							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	entry = hash_search(bound, &number, HASH_FIND, NULL);
+	if (entry == NULL)
+	{
+		Oid			role = look_up_role(number);
+
+		/* If something has changed meanwhile, it is asked again the next time. */
+		entry = hash_search(bound, &number, HASH_ENTER, NULL);
+		entry->role = role;
+	}
+	return OidIsValid(entry->role) &&
+		SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(entry->role)) ? entry->role : InvalidOid;
+}
+
+/* An event that another system has sent belongs to whoever brings it in here. */
+void
+evsched_role_adopt(EvschedStore store, int32 number)
+{
+	EvschedCaller caller;
+
+	if (OidIsValid(evsched_role_of(number)))
+		return;
+	evsched_statement_begin(&caller);
+	if (add_number(number, caller.user))
+		bind_number(number, caller.user);
+	evsched_statement_end(&caller);
+}
+
+/* Binds what came from elsewhere by its names; were there such? */
+bool
+evsched_role_bind_all(void)
+{
+	Datum		origin = CStringGetTextDatum(evsched_role_origin());
+	EvschedCaller caller;
+	uint64		n;
+
+	evsched_statement_begin(&caller);
+	n = evsched_statement_run(EVSCHED_STMT_ROLE_BIND_ALL, &origin, NULL);
+	evsched_statement_run(EVSCHED_STMT_NEXT_ID, NULL, NULL);
+	evsched_statement_end(&caller);
+	return n > 0;
+}
+
+/* Names that were changed since: a dump shall have them. */
+void
+evsched_role_rename_all(void)
+{
+	Datum		origin = CStringGetTextDatum(evsched_role_origin());
+	EvschedCaller caller;
+
+	evsched_statement_begin(&caller);
+	evsched_statement_run(EVSCHED_STMT_ROLE_RENAME_ALL, &origin, NULL);
+	evsched_statement_end(&caller);
 }
 
 /* The number of a role in this database, made when it has none. */
@@ -92,10 +192,12 @@ evsched_role_number(EvschedStore store, Oid role)
 static int32
 find_number(Oid role)
 {
-	Datum		value = ObjectIdGetDatum(role);
+	Datum		values[2] = {
+		ObjectIdGetDatum(role), CStringGetTextDatum(evsched_role_origin())
+	};
 	bool		isnull;
 
-	if (evsched_statement_run(EVSCHED_STMT_ROLE_FIND, &value, NULL) == 0)
+	if (evsched_statement_run(EVSCHED_STMT_ROLE_FIND, values, NULL) == 0)
 		return 0;
 	return DatumGetInt32(evsched_statement_value(0, 1, &isnull));
 }
@@ -103,24 +205,59 @@ find_number(Oid role)
 static int32
 make_number(Oid role)
 {
-	NameData	name;
-	char		origin[64];
-	Datum		values[3];
 	int32		number;
 
-	namestrcpy(&name, GetUserNameFromId(role, false));
-	snprintf(origin, sizeof(origin), UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
-	values[1] = NameGetDatum(&name);
-	values[2] = CStringGetTextDatum(origin);
 	do
-	{
 		number = (int32) (pg_prng_uint32(&pg_global_prng_state) >> 1) | 1;
-		values[0] = Int32GetDatum(number);
-	} while (evsched_statement_run(EVSCHED_STMT_ROLE_ADD, values, NULL) == 0);
-
-	values[1] = ObjectIdGetDatum(role);
-	evsched_statement_run(EVSCHED_STMT_ROLE_BIND, values, NULL);
+	while (!add_number(number, role));
+	bind_number(number, role);
 	return number;
+}
+
+/* False when the number is taken. */
+static bool
+add_number(int32 number, Oid role)
+{
+	NameData	name;
+	Datum		values[3];
+
+	namestrcpy(&name, GetUserNameFromId(role, false));
+	values[0] = Int32GetDatum(number);
+	values[1] = NameGetDatum(&name);
+	values[2] = CStringGetTextDatum(evsched_role_origin());
+	return evsched_statement_run(EVSCHED_STMT_ROLE_ADD, values, NULL) > 0;
+}
+
+static void
+bind_number(int32 number, Oid role)
+{
+	Datum		values[2] = {Int32GetDatum(number), ObjectIdGetDatum(role)};
+
+	evsched_statement_run(EVSCHED_STMT_ROLE_BIND, values, NULL);
+}
+
+static Oid
+look_up_role(int32 number)
+{
+	Datum		values[2] = {
+		Int32GetDatum(number), CStringGetTextDatum(evsched_role_origin())
+	};
+	EvschedCaller caller;
+	Oid			role = InvalidOid;
+	bool		isnull;
+
+	evsched_statement_begin(&caller);
+	if (evsched_statement_read(EVSCHED_STMT_ROLE_OF, values) > 0)
+		role = DatumGetObjectId(evsched_statement_value(0, 1, &isnull));
+	evsched_statement_end(&caller);
+	return role;
+}
+
+static void
+forget_bound(Datum arg, Oid relation)
+{
+	if (relation == InvalidOid || evsched_table_is_setting(relation))
+		bound_stale = bound != NULL;
 }
 
 static void

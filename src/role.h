@@ -8,6 +8,11 @@
 #include "evsched.h"
 
 extern void evsched_role_init(void);
+extern Oid	evsched_role_of(int32 number);
+extern void evsched_role_adopt(EvschedStore store, int32 number);
+extern bool evsched_role_bind_all(void);
+extern void evsched_role_rename_all(void);
+extern char *evsched_role_origin(void);
 extern int32 evsched_role_number(EvschedStore store, Oid role);
 
 #endif							/* EVSCHED_ROLE_H */

@@ -21,6 +21,7 @@
 #include "effect.h"
 #include "key.h"
 #include "lease.h"
+#include "right.h"
 #include "shared.h"
 #include "table.h"
 
@@ -106,6 +107,7 @@ evsched_sql_upcoming(PG_FUNCTION_ARGS)
 	TimestampTz end = duration ? evsched_arg_due_after(duration, start) : DT_NOEND;
 	EvschedPlace first = EVSCHED_PLACE_FIRST;
 	EvschedTable table;
+	bool		sees_all = evsched_right_may_consume(queue);
 
 	if (offset != NULL)
 		first.due_at = start;
@@ -120,7 +122,8 @@ evsched_sql_upcoming(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		if (evsched_event_is_job(table.row) ||
-			is_delivered(table.store, evsched_event_id(table.row)))
+			is_delivered(table.store, evsched_event_id(table.row)) ||
+			!(sees_all || evsched_right_sees_row(table.row)))
 			continue;
 		for (int i = 0; i < lengthof(columns); i++)
 		{
@@ -191,7 +194,8 @@ peek_event(FunctionCallInfo fcinfo, bool known, int64 id)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	evsched_table_open(&table);
-	if (known && !is_delivered(table.store, id) && evsched_table_find(&table, id))
+	if (known && !is_delivered(table.store, id) && evsched_table_find(&table, id) &&
+		evsched_right_sees_row(table.row))
 	{
 		TimestampTz due_at = evsched_event_place(table.row).due_at;
 
@@ -213,13 +217,15 @@ peek_event(FunctionCallInfo fcinfo, bool known, int64 id)
 static EvschedVerdict
 decide_cancel(EvschedTable *table, void *arg)
 {
-	return EVSCHED_DELETE;
+	return evsched_right_sees_row(table->row) ? EVSCHED_DELETE : EVSCHED_KEEP;
 }
 
 /* As if posted anew: whatever was delivered or failed before is forgotten. */
 static EvschedVerdict
 decide_change(EvschedTable *table, void *arg)
 {
+	if (!evsched_right_sees_row(table->row))
+		return EVSCHED_KEEP;
 	evsched_table_copy_next(table);
 	evsched_table_set_next(table, EVSCHED_EVENT_DUE_AT,
 						   TimestampTzGetDatum(*(TimestampTz *) arg));

@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "command.h"
 #include "database.h"
 #include "expire.h"
 #include "guc.h"
@@ -58,6 +59,7 @@ typedef struct Attention
 } Attention;
 
 static EvschedStore store;
+static bool current;			/* its version is the library's */
 static int	database = EVSCHED_NO_SLOT;
 static Attention **attentions;	/* by slot; NULL until needed */
 static dlist_head pending;
@@ -70,6 +72,8 @@ static pairingheap timed = {.ph_compare = compare_times};	/* those with a time *
 static void connect_to(Oid oid);
 static bool find_store(void);
 static void run_loop(void);
+static void look_again(void);
+static void wait_for_update(void);
 static void collect_touched(void);
 static void collect_timed(TimestampTz now);
 static void add_pending(Attention *attention);
@@ -158,10 +162,15 @@ find_store(void)
 
 	evsched_process_begin();
 	/* Waits for whoever drops it, and learns of it. */
-	if (OidIsValid(store.table))
-		LockRelationOid(store.table, AccessShareLock);
+	if (evsched_table_exists())
+		LockRelationOid(evsched_table_store().table, AccessShareLock);
 	if (OidIsValid(get_extension_oid(EVSCHED_NAME, true)) && evsched_table_exists())
+	{
 		found = evsched_table_store();
+		current = evsched_table_is_current();
+		if (current)
+			evsched_command_refresh();
+	}
 	evsched_process_end();
 	if (OidIsValid(store.table) && !evsched_store_equal(found, store))
 		return false;
@@ -178,8 +187,14 @@ run_loop(void)
 
 		ResetLatch(MyLatch);
 		evsched_process_interrupts();
-		if (evsched_database_take_recheck(database) && !find_store())
-			proc_exit(0);		/* the launcher looks what is there instead */
+		if (evsched_database_take_recheck(database))
+			look_again();
+		if (!current)
+		{
+			wait_for_update();
+			continue;
+		}
+		evsched_command_run(store, database);
 
 		clock = evsched_lease_clock();
 		/* Who has not confirmed may be one who does not read. */
@@ -194,6 +209,31 @@ run_loop(void)
 		else
 			evsched_timer_sleep(next_wake(GetCurrentTimestamp()));
 	}
+}
+
+/* The extension may be gone or updated, roles and settings may have changed. */
+static void
+look_again(void)
+{
+	if (!find_store())
+		proc_exit(0);			/* the launcher looks what is there instead */
+	/* What could not be handed out may be now. */
+	evsched_mark_note_all(store);
+}
+
+/* Nothing is done with tables and functions of another version. */
+static void
+wait_for_update(void)
+{
+	static bool logged = false;
+
+	if (!logged)
+		ereport(LOG,
+				(errmsg("evsched waits: its extension in this database is not of version %s, as its library is",
+						EVSCHED_VERSION),
+				 errhint("Run ALTER EXTENSION evsched UPDATE; if that was done, restart the server.")));
+	logged = true;
+	evsched_timer_sleep(DT_NOEND);
 }
 
 /* Queues in which something happened. */

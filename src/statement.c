@@ -15,8 +15,10 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "table.h"
@@ -55,10 +57,17 @@ typedef struct Text
 
 static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	[EVSCHED_STMT_ROLE_FIND] = {
-		SPI_OK_SELECT, 1, {OIDOID},
-		"SELECT n FROM evsched.role_binding"
-		" WHERE role OPERATOR(pg_catalog.=) $1"
-		" ORDER BY n LIMIT 1"
+		SPI_OK_SELECT, 2, {OIDOID, TEXTOID},
+		"SELECT b.n FROM evsched.role_binding b"
+		" JOIN evsched.role r ON r.n OPERATOR(pg_catalog.=) b.n"
+		" WHERE b.role OPERATOR(pg_catalog.=) $1 AND r.origin OPERATOR(pg_catalog.=) $2"
+		" ORDER BY b.n LIMIT 1"
+	},
+	[EVSCHED_STMT_ROLE_OF] = {
+		SPI_OK_SELECT, 2, {INT4OID, TEXTOID},
+		"SELECT b.role FROM evsched.role_binding b"
+		" JOIN evsched.role r ON r.n OPERATOR(pg_catalog.=) b.n"
+		" WHERE b.n OPERATOR(pg_catalog.=) $1 AND r.origin OPERATOR(pg_catalog.=) $2"
 	},
 	[EVSCHED_STMT_ROLE_ADD] = {
 		SPI_OK_INSERT, 3, {INT4OID, NAMEOID, TEXTOID},
@@ -68,6 +77,108 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	[EVSCHED_STMT_ROLE_BIND] = {
 		SPI_OK_INSERT, 2, {INT4OID, OIDOID},
 		"INSERT INTO evsched.role_binding (n, role) VALUES ($1, $2)"
+	},
+	/* Owners that came from elsewhere: whoever has the name here. */
+	[EVSCHED_STMT_ROLE_BIND_ALL] = {
+		SPI_OK_UPDATE, 1, {TEXTOID},
+		"WITH found AS (SELECT r.n, a.oid AS role FROM evsched.role r"
+		" JOIN pg_catalog.pg_authid a ON a.rolname OPERATOR(pg_catalog.=) r.name"
+		" WHERE r.origin OPERATOR(pg_catalog.<>) $1 OR NOT EXISTS ("
+		" SELECT FROM evsched.role_binding b WHERE b.n OPERATOR(pg_catalog.=) r.n)),"
+		" bound AS (INSERT INTO evsched.role_binding (n, role) SELECT n, role FROM found"
+		" ON CONFLICT (n) DO UPDATE SET role = excluded.role)"
+		" UPDATE evsched.role r SET origin = $1 FROM found f"
+		" WHERE r.n OPERATOR(pg_catalog.=) f.n"
+	},
+	[EVSCHED_STMT_ROLE_RENAME_ALL] = {
+		SPI_OK_UPDATE, 1, {TEXTOID},
+		"UPDATE evsched.role r SET name = a.rolname"
+		" FROM evsched.role_binding b"
+		" JOIN pg_catalog.pg_authid a ON a.oid OPERATOR(pg_catalog.=) b.role"
+		" WHERE b.n OPERATOR(pg_catalog.=) r.n AND r.origin OPERATOR(pg_catalog.=) $1"
+		" AND r.name OPERATOR(pg_catalog.<>) a.rolname"
+	},
+	[EVSCHED_STMT_QUEUE_FIND] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT owner, max_retries, retry_delay, paused FROM evsched.queue"
+		" WHERE name OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_QUEUE_ADD] = {
+		SPI_OK_INSERT, 1, {TEXTOID},
+		"INSERT INTO evsched.queue (name) VALUES ($1) ON CONFLICT (name) DO NOTHING"
+	},
+	[EVSCHED_STMT_QUEUE_LOCK] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT owner FROM evsched.queue WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE"
+	},
+	[EVSCHED_STMT_QUEUE_SET] = {
+		SPI_OK_UPDATE, 4, {TEXTOID, INT4OID, INT4OID, INTERVALOID},
+		"UPDATE evsched.queue SET owner = $2, max_retries = $3, retry_delay = $4"
+		" WHERE name OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_QUEUE_PAUSE] = {
+		SPI_OK_UPDATE, 2, {TEXTOID, BOOLOID},
+		"UPDATE evsched.queue SET paused = $2"
+		" WHERE name OPERATOR(pg_catalog.=) $1 AND paused OPERATOR(pg_catalog.<>) $2"
+	},
+	[EVSCHED_STMT_QUEUE_OWNERS] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT DISTINCT owner FROM evsched.event WHERE queue OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_GRANT_FIND] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT role, may FROM evsched.queue_grant WHERE queue OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_GRANT_ADD] = {
+		SPI_OK_INSERT, 3, {TEXTOID, INT4OID, TEXTOID},
+		"INSERT INTO evsched.queue_grant (queue, role, may) VALUES ($1, $2, $3)"
+		" ON CONFLICT DO NOTHING"
+	},
+	[EVSCHED_STMT_GRANT_REMOVE] = {
+		SPI_OK_DELETE, 3, {TEXTOID, OIDOID, TEXTOID},
+		"DELETE FROM evsched.queue_grant g USING evsched.role_binding b"
+		" WHERE g.queue OPERATOR(pg_catalog.=) $1 AND g.may OPERATOR(pg_catalog.=) $3"
+		" AND b.n OPERATOR(pg_catalog.=) g.role AND b.role OPERATOR(pg_catalog.=) $2"
+	},
+	[EVSCHED_STMT_STOPPED] = {
+		SPI_OK_SELECT, 0, {0},
+		"SELECT stopped FROM evsched.control"
+	},
+	[EVSCHED_STMT_STOP] = {
+		SPI_OK_INSERT, 1, {BOOLOID},
+		"INSERT INTO evsched.control (stopped) VALUES ($1)"
+		" ON CONFLICT (here) DO UPDATE SET stopped = excluded.stopped"
+	},
+	/* A restore of data alone sets the sequence back to where its source was. */
+	[EVSCHED_STMT_NEXT_ID] = {
+		SPI_OK_SELECT, 0, {0},
+		"SELECT pg_catalog.setval('evsched.event_id_seq', m.id)"
+		" FROM (SELECT greatest((SELECT pg_catalog.max(e.id) FROM evsched.event e),"
+		" (SELECT pg_catalog.max(d.id) FROM evsched.dead d)) AS id) m"
+		" WHERE m.id OPERATOR(pg_catalog.>)"
+		" (SELECT s.last_value FROM evsched.event_id_seq s)"
+	},
+	/*
+	 * The commands that let a role use the extension.  Functions whose names begin
+	 * with _ are among them, for the views call them: they show nobody what is not
+	 * his to see.
+	 */
+	[EVSCHED_STMT_USAGE] = {
+		SPI_OK_SELECT, 2, {TEXTOID, BOOLOID},
+		"WITH it AS (SELECT oid FROM pg_catalog.pg_namespace"
+		" WHERE nspname OPERATOR(pg_catalog.=) 'evsched')"
+		" SELECT pg_catalog.format('GRANT USAGE ON SCHEMA evsched TO %1$s;"
+		" GRANT USAGE ON TYPE evsched.delivery TO %1$s;"
+		" GRANT EXECUTE ON FUNCTION %2$s TO %1$s; GRANT SELECT ON %3$s TO %1$s%4$s', $1,"
+		" (SELECT pg_catalog.string_agg(p.oid::pg_catalog.regprocedure::pg_catalog.text, ', ')"
+		" FROM pg_catalog.pg_proc p, it WHERE p.pronamespace OPERATOR(pg_catalog.=) it.oid"
+		" AND p.prorettype OPERATOR(pg_catalog.<>)"
+		" 'pg_catalog.trigger'::pg_catalog.regtype::pg_catalog.oid),"
+		" (SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::pg_catalog.text, ', ')"
+		" FROM pg_catalog.pg_class c, it WHERE c.relnamespace OPERATOR(pg_catalog.=) it.oid"
+		" AND c.relkind OPERATOR(pg_catalog.=) 'v'),"
+		" CASE WHEN $2 THEN pg_catalog.format('; GRANT INSERT"
+		" (queue, due_at, key, payload, max_retries) ON evsched.event TO %s', $1) END)"
 	},
 	[EVSCHED_STMT_KEY_LOCK] = {
 		SPI_OK_SELECT, 2, {TEXTOID, TEXTOID},
@@ -125,33 +236,38 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" (pg_catalog.now() OPERATOR(pg_catalog.-) $1)"
 		" ORDER BY died_at LIMIT 100 FOR UPDATE SKIP LOCKED))"
 	},
+	[EVSCHED_STMT_DEAD_QUEUES] = {
+		SPI_OK_SELECT, 1, {INT8ARRAYOID},
+		"SELECT DISTINCT queue FROM evsched.dead WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
+	},
 	[EVSCHED_STMT_DEAD_REDRIVE_QUEUE] = {
-		SPI_OK_SELECT, 3, {TEXTOID, INT8OID, INT4ARRAYOID},
+		SPI_OK_SELECT, 2, {TEXTOID, INT8OID},
 		"WITH chosen AS (SELECT id FROM evsched.dead"
 		" WHERE queue OPERATOR(pg_catalog.=) $1"
-		" AND ($3 IS NULL OR owner OPERATOR(pg_catalog.=) ANY ($3))"
 		" ORDER BY died_at, id LIMIT $2 FOR UPDATE SKIP LOCKED),"
 		" gone AS (DELETE FROM evsched.dead d USING chosen c"
 		" WHERE d.id OPERATOR(pg_catalog.=) c.id RETURNING d.*)"
 		REDRIVE_GONE
 	},
 	[EVSCHED_STMT_DEAD_REDRIVE_IDS] = {
-		SPI_OK_SELECT, 2, {INT8ARRAYOID, INT4ARRAYOID},
+		SPI_OK_SELECT, 2, {INT8ARRAYOID, TEXTARRAYOID},
 		"WITH gone AS (DELETE FROM evsched.dead"
 		" WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
-		" AND ($2 IS NULL OR owner OPERATOR(pg_catalog.=) ANY ($2)) RETURNING *)"
+		" AND ($2 IS NULL OR queue OPERATOR(pg_catalog.=) ANY ($2)) RETURNING *)"
 		REDRIVE_GONE
 	},
 	[EVSCHED_STMT_DEAD_DISCARD] = {
-		SPI_OK_SELECT, 2, {INT8ARRAYOID, INT4ARRAYOID},
+		SPI_OK_SELECT, 2, {INT8ARRAYOID, TEXTARRAYOID},
 		"WITH gone AS (DELETE FROM evsched.dead WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
-		" AND ($2 IS NULL OR owner OPERATOR(pg_catalog.=) ANY ($2)) RETURNING id)"
+		" AND ($2 IS NULL OR queue OPERATOR(pg_catalog.=) ANY ($2)) RETURNING id)"
 		" SELECT pg_catalog.count(*) FROM gone"
 	},
 };
 
 static SPIPlanPtr plans[EVSCHED_NUM_STATEMENTS];
 
+static uint64 run(EvschedStatement statement, Datum *values, const char *nulls,
+				   bool read_only);
 static Oid	extension_owner(void);
 
 /* Connects to SPI as the owner of the extension. */
@@ -167,6 +283,11 @@ evsched_statement_begin(EvschedCaller *caller)
 		{"plan_cache_mode", "force_generic_plan"}
 	};
 
+	/*
+	 * Whoever uses several of the extension's tables locks this one first, and so
+	 * does who drops or updates it (hook.c): none waits for the other in a ring.
+	 */
+	LockRelationOid(evsched_table_store().table, AccessShareLock);
 	GetUserIdAndSecContext(&caller->user, &caller->context);
 	SetUserIdAndSecContext(extension_owner(),
 						   caller->context | SECURITY_LOCAL_USERID_CHANGE);
@@ -174,6 +295,10 @@ evsched_statement_begin(EvschedCaller *caller)
 	for (int i = 0; i < lengthof(settings); i++)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
 								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* Background processes have none of their own. */
+	caller->pushed_snapshot = !ActiveSnapshotSet();
+	if (caller->pushed_snapshot)
+		PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 }
 
@@ -181,6 +306,8 @@ void
 evsched_statement_end(const EvschedCaller *caller)
 {
 	SPI_finish();
+	if (caller->pushed_snapshot)
+		PopActiveSnapshot();
 	AtEOXact_GUC(false, caller->guc_level);
 	SetUserIdAndSecContext(caller->user, caller->context);
 }
@@ -188,6 +315,44 @@ evsched_statement_end(const EvschedCaller *caller)
 /* Runs a statement; returns how many rows it found or changed. */
 uint64
 evsched_statement_run(EvschedStatement statement, Datum *values, const char *nulls)
+{
+	return run(statement, values, nulls, false);
+}
+
+/*
+ * Runs one that only reads, on what is committed now or done by this transaction,
+ * however old its snapshot is.
+ */
+uint64
+evsched_statement_read(EvschedStatement statement, Datum *values)
+{
+	uint64		n;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	n = run(statement, values, NULL, true);
+	PopActiveSnapshot();
+	return n;
+}
+
+/* Runs a command that is not one of the list: all names in it are quoted. */
+void
+evsched_statement_execute(const char *sql)
+{
+	int			result = SPI_execute(sql, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "cannot run \"%s\": %s", sql, SPI_result_code_string(result));
+}
+
+/* A value that the statement run last has returned. */
+Datum
+evsched_statement_value(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+static uint64
+run(EvschedStatement statement, Datum *values, const char *nulls, bool read_only)
 {
 	const Text *text = &texts[statement];
 	int			result;
@@ -201,18 +366,11 @@ evsched_statement_run(EvschedStatement statement, Datum *values, const char *nul
 				 SPI_result_code_string(SPI_result));
 		plans[statement] = plan;
 	}
-	result = SPI_execute_plan(plans[statement], values, nulls, false, 0);
+	result = SPI_execute_plan(plans[statement], values, nulls, read_only, 0);
 	if (result != text->expected)
 		elog(ERROR, "unexpected result of \"%s\": %s", text->sql,
 			 SPI_result_code_string(result));
 	return SPI_processed;
-}
-
-/* A value that the statement run last has returned. */
-Datum
-evsched_statement_value(uint64 row, int column, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
 }
 
 /* Who created the extension owns its tables. */

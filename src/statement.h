@@ -12,8 +12,24 @@
 typedef enum EvschedStatement
 {
 	EVSCHED_STMT_ROLE_FIND,
+	EVSCHED_STMT_ROLE_OF,
 	EVSCHED_STMT_ROLE_ADD,
 	EVSCHED_STMT_ROLE_BIND,
+	EVSCHED_STMT_ROLE_BIND_ALL,
+	EVSCHED_STMT_ROLE_RENAME_ALL,
+	EVSCHED_STMT_QUEUE_FIND,
+	EVSCHED_STMT_QUEUE_ADD,
+	EVSCHED_STMT_QUEUE_LOCK,
+	EVSCHED_STMT_QUEUE_SET,
+	EVSCHED_STMT_QUEUE_PAUSE,
+	EVSCHED_STMT_QUEUE_OWNERS,
+	EVSCHED_STMT_GRANT_FIND,
+	EVSCHED_STMT_GRANT_ADD,
+	EVSCHED_STMT_GRANT_REMOVE,
+	EVSCHED_STMT_STOPPED,
+	EVSCHED_STMT_STOP,
+	EVSCHED_STMT_NEXT_ID,
+	EVSCHED_STMT_USAGE,
 	EVSCHED_STMT_KEY_LOCK,
 	EVSCHED_STMT_KEY_INSERT,
 	EVSCHED_STMT_KEY_REPLACE,
@@ -21,6 +37,7 @@ typedef enum EvschedStatement
 	EVSCHED_STMT_KEY_ID,
 	EVSCHED_STMT_DEAD_ADD,
 	EVSCHED_STMT_DEAD_PRUNE,
+	EVSCHED_STMT_DEAD_QUEUES,
 	EVSCHED_STMT_DEAD_REDRIVE_QUEUE,
 	EVSCHED_STMT_DEAD_REDRIVE_IDS,
 	EVSCHED_STMT_DEAD_DISCARD,
@@ -33,12 +50,15 @@ typedef struct EvschedCaller
 	Oid			user;
 	int			context;
 	int			guc_level;
+	bool		pushed_snapshot;
 } EvschedCaller;
 
 extern void evsched_statement_begin(EvschedCaller *caller);
 extern void evsched_statement_end(const EvschedCaller *caller);
 extern uint64 evsched_statement_run(EvschedStatement statement, Datum *values,
 									const char *nulls);
+extern uint64 evsched_statement_read(EvschedStatement statement, Datum *values);
+extern void evsched_statement_execute(const char *sql);
 extern Datum evsched_statement_value(uint64 row, int column, bool *isnull);
 
 #endif							/* EVSCHED_STATEMENT_H */

@@ -27,6 +27,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_extension.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -50,12 +51,19 @@ typedef struct Objects
 	Oid			id_index;
 	Oid			due_index;
 	Oid			sequence;
+	Oid			settings[5];	/* the other tables that are kept in mind */
+	bool		current;		/* the extension's version is the library's */
 } Objects;
+
+static const char *const setting_names[] = {
+	"role", "role_binding", "queue", "queue_grant", "control"
+};
 
 static Objects objects;
 
 static void forget_objects(Datum arg, Oid relation);
 static bool look_up_objects(void);
+static bool has_version(const char *version);
 static void open_table(EvschedTable *table, LOCKMODE lock);
 static void open_indexes(EvschedTable *table);
 static bool lock_last_version(EvschedTable *table, ItemPointer tid);
@@ -90,6 +98,48 @@ evsched_table_store(void)
 				 errmsg("extension evsched is not installed in this database"),
 				 errhint("Run CREATE EXTENSION evsched.")));
 	return (EvschedStore) {MyDatabaseId, objects.table};
+}
+
+/* Are the extension's tables and functions those that this library knows? */
+bool
+evsched_table_is_current(void)
+{
+	return look_up_objects() && objects.current;
+}
+
+/* Raises 55000 where they are not. */
+void
+evsched_table_require_current(void)
+{
+	(void) evsched_table_store();
+	if (!objects.current)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension evsched is not of version %s, as its library is",
+						EVSCHED_VERSION),
+				 errhint("Run ALTER EXTENSION evsched UPDATE; if that was done, restart the server.")));
+}
+
+/* May the table be one of those that say how the others are to be treated? */
+bool
+evsched_table_is_setting(Oid relation)
+{
+	if (!OidIsValid(objects.table))
+		return true;
+	for (int i = 0; i < lengthof(objects.settings); i++)
+	{
+		if (objects.settings[i] == relation)
+			return true;
+	}
+	return relation == objects.table;
+}
+
+/* Every process shall look at the tables anew, once this is committed. */
+void
+evsched_table_invalidate(void)
+{
+	if (look_up_objects())
+		CacheInvalidateRelcacheByRelid(objects.table);
 }
 
 /* Opens the table for reading. */
@@ -363,6 +413,7 @@ forget_objects(Datum arg, Oid relation)
 static bool
 look_up_objects(void)
 {
+	Objects		found;
 	Oid			schema;
 
 	if (OidIsValid(objects.table))
@@ -370,14 +421,45 @@ look_up_objects(void)
 	schema = get_namespace_oid(EVSCHED_NAME, true);
 	if (!OidIsValid(schema))
 		return false;
-	objects.id_index = get_relname_relid("event_pkey", schema);
-	objects.due_index = get_relname_relid("event_due", schema);
-	objects.sequence = get_relname_relid("event_id_seq", schema);
-	objects.table = get_relname_relid("event", schema);
-	if (!OidIsValid(objects.id_index) || !OidIsValid(objects.due_index) ||
-		!OidIsValid(objects.sequence))
-		objects.table = InvalidOid;
-	return OidIsValid(objects.table);
+	found.table = get_relname_relid("event", schema);
+	found.id_index = get_relname_relid("event_pkey", schema);
+	found.due_index = get_relname_relid("event_due", schema);
+	found.sequence = get_relname_relid("event_id_seq", schema);
+	if (!OidIsValid(found.table) || !OidIsValid(found.id_index) ||
+		!OidIsValid(found.due_index) || !OidIsValid(found.sequence))
+		return false;
+	for (int i = 0; i < lengthof(setting_names); i++)
+		found.settings[i] = get_relname_relid(setting_names[i], schema);
+	found.current = has_version(EVSCHED_VERSION);
+	objects = found;
+	return true;
+}
+
+/* Is that the version of the extension in this database? */
+static bool
+has_version(const char *version)
+{
+	Relation	relation = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		same = false;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(EVSCHED_NAME));
+	scan = systable_beginscan(relation, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion,
+										 RelationGetDescr(relation), &isnull);
+
+		same = !isnull && strcmp(TextDatumGetCString(value), version) == 0;
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return same;
 }
 
 static void
@@ -387,6 +469,8 @@ open_table(EvschedTable *table, LOCKMODE lock)
 	table->store = evsched_table_store();
 	table->context = CurrentMemoryContext;
 	table->relation = table_open(table->store.table, lock);
+	if (RelationGetNumberOfAttributes(table->relation) != EVSCHED_EVENT_COLUMNS)
+		evsched_table_require_current();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	table->snapshot = GetActiveSnapshot();
 	table->row = table_slot_create(table->relation, NULL);

@@ -55,6 +55,10 @@ typedef enum EvschedAttempt
 extern void evsched_table_init(void);
 extern EvschedStore evsched_table_store(void);
 extern bool evsched_table_exists(void);
+extern bool evsched_table_is_current(void);
+extern void evsched_table_require_current(void);
+extern bool evsched_table_is_setting(Oid relation);
+extern void evsched_table_invalidate(void);
 
 extern void evsched_table_open(EvschedTable *table);
 extern void evsched_table_open_for_write(EvschedTable *table, const char *command);

@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "fence.h"
 #include "hand.h"
 #include "lease.h"
 #include "listener.h"
@@ -22,6 +23,8 @@
 #include "process.h"
 #include "queue.h"
 #include "reader.h"
+#include "right.h"
+#include "setting.h"
 #include "shared.h"
 #include "table.h"
 
@@ -41,6 +44,7 @@ typedef struct Turn
 
 	EvschedPlace stop;			/* first place not dealt with */
 	EvschedPlace held;			/* first place merely locked by somebody */
+	bool		halted;			/* nothing may be handed out */
 	bool		starving;		/* it is due, but nobody has a credit */
 	bool		blocked;		/* it is due, but must wait a little */
 	bool		again;			/* things have changed: look again */
@@ -51,6 +55,7 @@ static int	collect_turns(EvschedStore store, int slot, Turn **turns, bool *servi
 static EvschedPlace waits_for(const Turn *turn);
 static void run_named(Turn *turn, int slot, EvschedPlace from, bool serving);
 static void hand_out(Turn *turn, EvschedPlace from);
+static void log_unbound(void);
 static bool hand_row(Turn *turn, EvschedPlace place);
 static bool nobody_left(Turn *turn);
 static bool lingers(const EvschedHands *hands);
@@ -72,6 +77,7 @@ evsched_turn_run(EvschedStore store, int slot)
 	int			n;
 
 	evsched_process_begin();
+	evsched_fence_begin();
 	n = collect_turns(store, slot, &turns, &serving);
 	may_serve = evsched_mark_begin_turn(slot, serving, &mark);
 	if (n == 0 || !may_serve)
@@ -97,6 +103,7 @@ evsched_turn_run(EvschedStore store, int slot)
 		if (evsched_place_before(EVSCHED_PLACE_FIRST, waits_for(turn)))
 			next.at = Min(next.at, waits_for(turn).due_at);
 	}
+	evsched_fence_wait();
 	evsched_process_end();
 
 	if (!evsched_mark_end_turn(slot, &mark, low, wake))
@@ -143,7 +150,7 @@ waits_for(const Turn *turn)
 {
 	EvschedPlace wake = {turn->linger_until, PG_INT64_MIN};
 
-	if (turn->starving || turn->blocked)
+	if (turn->halted || turn->starving || turn->blocked)
 		return EVSCHED_PLACE_FIRST;
 	if (turn->stop.due_at > turn->now)
 		wake = evsched_place_min(wake, turn->stop);
@@ -158,6 +165,13 @@ run_named(Turn *turn, int slot, EvschedPlace from, bool serving)
 	turn->held = EVSCHED_PLACE_LAST;
 	turn->linger_until = DT_NOEND;
 
+	if (evsched_setting_is_halted(turn->name))
+	{
+		/* Who lets it go on touches the queue. */
+		turn->stop = from;
+		turn->halted = true;
+		return;
+	}
 	evsched_hand_find(&turn->hands, slot, turn->name, serving);
 	if (turn->hands.n == 0 && turn->hands.told.slot == EVSCHED_NO_SLOT)
 	{
@@ -179,6 +193,7 @@ static void
 hand_out(Turn *turn, EvschedPlace from)
 {
 	EvschedTable *table = &turn->table;
+	EvschedGate gate = {.queue = turn->name};
 
 	evsched_table_begin_due(table, turn->name, from);
 	while (evsched_table_next_due(table))
@@ -192,7 +207,8 @@ hand_out(Turn *turn, EvschedPlace from)
 			break;
 		}
 		if (evsched_event_is_job(table->row) ||
-			evsched_lease_exists(turn->store, place.id))
+			evsched_lease_exists(turn->store, place.id) ||
+			!evsched_right_passes(&gate, table->row))
 			continue;
 		if (!hand_row(turn, place))
 		{
@@ -201,13 +217,29 @@ hand_out(Turn *turn, EvschedPlace from)
 		}
 	}
 	evsched_table_end_due(table);
+	if (gate.unbound)
+		log_unbound();
+}
+
+/* Says once in the life of the process that events wait for an owner. */
+static void
+log_unbound(void)
+{
+	static bool logged = false;
+
+	if (!logged)
+		ereport(LOG,
+				(errmsg("evsched does not hand out events whose owners are not bound in this database"),
+				 errdetail("They were restored or copied from elsewhere, or their role was dropped."),
+				 errhint("evsched.check() tells which; evsched.start() binds the owners of restored events.")));
+	logged = true;
 }
 
 /* Deals with a row that is due; false when the turn is over because of it. */
 static bool
 hand_row(Turn *turn, EvschedPlace place)
 {
-	bool		once = evsched_event_max_retries(turn->table.row) == 0;
+	bool		once = evsched_setting_max_retries(turn->table.row) == 0;
 
 	for (;;)
 	{
@@ -275,6 +307,7 @@ static void
 count_available(Turn *turn, EvschedPlace from)
 {
 	EvschedTable *table = &turn->table;
+	EvschedGate gate = {.queue = turn->name};
 	int			max = 0;
 
 	for (int i = 0; i < turn->hands.n; i++)
@@ -290,7 +323,8 @@ count_available(Turn *turn, EvschedPlace from)
 		CHECK_FOR_INTERRUPTS();
 		if (place.due_at > turn->now)
 			break;
-		if (!evsched_lease_exists(turn->store, place.id))
+		if (!evsched_lease_exists(turn->store, place.id) &&
+			!evsched_event_is_job(table->row) && evsched_right_passes(&gate, table->row))
 			turn->available[turn->num_available++] = place.due_at;
 	}
 	evsched_table_end_due(table);
@@ -332,6 +366,7 @@ rest_starving(Turn *turn)
 		EvschedListener *listener = evsched_listener_get(slot);
 
 		if (strcmp(listener->queue_name, turn->name) != 0 ||
+			!list_member_oid(turn->hands.roles, listener->role) ||
 			evsched_listener_credit(listener) == 0)
 			continue;
 		/* Nobody says when a blocked one goes on: look again soon. */

@@ -2,12 +2,15 @@
  * view.c
  *		What stands in shared memory, as rows for the views of sql/view.sql.
  *
- * Runs in any session; copies under the lease lock, then lets go of it.
+ * Runs in any session; copies under the lease lock, then lets go of it.  Each
+ * role gets what it may see: these functions can be called without the views.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -15,8 +18,11 @@
 #include "lease.h"
 #include "listener.h"
 #include "queue.h"
+#include "right.h"
 #include "shared.h"
 #include "table.h"
+
+static bool sees_lease(const EvschedLease *lease);
 
 PG_FUNCTION_INFO_V1(evsched_sql_leases);
 PG_FUNCTION_INFO_V1(evsched_sql_listeners);
@@ -53,6 +59,8 @@ evsched_sql_leases(PG_FUNCTION_ARGS)
 		};
 		bool		nulls[5] = {false, false, true, false, false};
 
+		if (!sees_lease(&leases[i]))
+			continue;
 		for (int k = 0; k < num_listeners && nulls[2]; k++)
 		{
 			if (listeners[k].pid == leases[i].pid && listeners[k].queue == leases[i].queue &&
@@ -89,6 +97,9 @@ evsched_sql_listeners(PG_FUNCTION_ARGS)
 		};
 		bool		nulls[8] = {0};
 
+		if (!is_member_of_role(GetUserId(), list[i].role) &&
+			!evsched_right_may_consume(list[i].queue_name))
+			continue;
 		nulls[6] = list[i].last_confirmed_at == 0;
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
@@ -117,7 +128,8 @@ evsched_sql_queues(PG_FUNCTION_ARGS)
 		queue = *evsched_queue_get(i);
 		LWLockRelease(evsched_lease_lock);
 		LWLockRelease(evsched_directory_lock);
-		if (!evsched_store_equal(queue.store, store) || queue.name[0] == '\0')
+		if (!evsched_store_equal(queue.store, store) || queue.name[0] == '\0' ||
+			!evsched_right_may_consume(queue.name))
 			continue;
 		values[0] = CStringGetTextDatum(queue.name);
 		values[1] = Int32GetDatum(queue.num_listeners);
@@ -126,4 +138,15 @@ evsched_sql_queues(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+/* The queues that share a slot are not told apart: there, only the owner. */
+static bool
+sees_lease(const EvschedLease *lease)
+{
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
+
+	if (!evsched_queue_copy_name(lease->queue, queue))
+		return evsched_right_is_member(GetUserId(), lease->owner);
+	return evsched_right_sees(GetUserId(), lease->owner, queue);
 }
