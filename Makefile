@@ -1,7 +1,9 @@
 # The install script is these pieces of sql/, in this order: state (tables, made
-# once), then code (functions and views, made again at every upgrade).
+# once), then code (functions and views, made again at every upgrade). An upgrade script
+# from a version has the changes of state since then, which stand in sql/upgrade, and the
+# code.
 SQL_STATE = head role event dead queue
-SQL_CODE = post schedule confirm pull join redrive grant control view public
+SQL_CODE = post schedule confirm pull join redrive grant control view check public
 
 # Goals that need no PostgreSQL headers: each is a script, which builds and tests in
 # a scratch folder of its own. ONE=test/sql/post.sql picks one test of `check` or `accept`
@@ -33,8 +35,9 @@ else
 EXTENSION = evsched
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" evsched.control)
 INSTALL_SQL = evsched--$(EXTVERSION).sql
-DATA_built = $(INSTALL_SQL)
-DATA = $(wildcard sql/evsched--*--*.sql)
+STEPS = $(sort $(wildcard sql/upgrade/*.sql))
+UPGRADE_SQL = $(patsubst sql/upgrade/%.sql,evsched--%--$(EXTVERSION).sql,$(STEPS))
+DATA_built = $(INSTALL_SQL) $(UPGRADE_SQL)
 
 MODULE_big = evsched
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
@@ -72,7 +75,14 @@ $(INSTALL_SQL): $(patsubst %,sql/%.sql,$(SQL_STATE) $(SQL_CODE)) Makefile evsche
 	cat $(filter %.sql,$^) >$@.new
 	mv $@.new $@
 
-$(OBJS): Makefile
+# From a version: its step and those of later versions.
+$(UPGRADE_SQL): evsched--%--$(EXTVERSION).sql: $(STEPS) $(SQL_CODE:%=sql/%.sql) Makefile evsched.control
+	{ cat $(STEPS) | sed -n '/^-- From $*$$/,$$p'; \
+	  cat $(SQL_CODE:%=sql/%.sql) | \
+	  sed -E 's/^CREATE (FUNCTION|VIEW)/CREATE OR REPLACE \1/'; } >$@.new
+	mv $@.new $@
+
+$(OBJS): Makefile evsched.control
 $(OBJS:.o=.bc): $(wildcard src/*.h)
 -include $(OBJS:.o=.d)
 

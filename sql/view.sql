@@ -53,7 +53,7 @@ CREATE VIEW evsched.listeners WITH (security_barrier) AS
 COMMENT ON VIEW evsched.listeners IS 'the sessions that have joined a queue';
 
 CREATE VIEW evsched.queues WITH (security_barrier) AS
-    SELECT coalesce(q.queue, s.name) AS queue, coalesce(q.listeners, 0) AS listeners,
+    SELECT coalesce(q.queue, s.name) COLLATE "default" AS queue, coalesce(q.listeners, 0) AS listeners,
            coalesce(q.unconfirmed, 0) AS unconfirmed, coalesce(q.starving, false) AS starving,
            r.name AS owner, s.max_retries, s.retry_delay, coalesce(s.paused, false) AS paused
     FROM evsched._queues() q

@@ -45,6 +45,7 @@ typedef struct Known
 } Known;
 
 static HTAB *known;
+static bool known_stale;			/* the tables have changed since */
 static bool have_tentative;
 
 /* Whose a number is: as last looked up. */
@@ -65,7 +66,7 @@ static int32 find_number(Oid role);
 static int32 make_number(Oid role);
 static bool add_number(int32 number, Oid role);
 static void bind_number(int32 number, Oid role);
-static void forget_bound(Datum arg, Oid relation);
+static void forget_roles(Datum arg, Oid relation);
 static Oid	look_up_role(int32 number);
 
 void
@@ -73,7 +74,7 @@ evsched_role_init(void)
 {
 	RegisterXactCallback(end_transaction, NULL);
 	RegisterSubXactCallback(end_subtransaction, NULL);
-	CacheRegisterRelcacheCallback(forget_bound, (Datum) 0);
+	CacheRegisterRelcacheCallback(forget_roles, (Datum) 0);
 }
 
 /* In which system and database names are bound now. */
@@ -164,6 +165,12 @@ evsched_role_number(EvschedStore store, Oid role)
 	Known	   *entry;
 	int32		number;
 
+	if (known_stale && !have_tentative)
+	{
+		hash_destroy(known);
+		known = NULL;
+		known_stale = false;
+	}
 	if (known == NULL)
 	{
 		HASHCTL		info = {.keysize = sizeof(KnownKey), .entrysize = sizeof(Known),
@@ -254,10 +261,13 @@ look_up_role(int32 number)
 }
 
 static void
-forget_bound(Datum arg, Oid relation)
+forget_roles(Datum arg, Oid relation)
 {
 	if (relation == InvalidOid || evsched_table_is_setting(relation))
+	{
 		bound_stale = bound != NULL;
+		known_stale = known != NULL;
+	}
 }
 
 static void

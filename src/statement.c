@@ -176,9 +176,14 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" 'pg_catalog.trigger'::pg_catalog.regtype::pg_catalog.oid),"
 		" (SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::pg_catalog.text, ', ')"
 		" FROM pg_catalog.pg_class c, it WHERE c.relnamespace OPERATOR(pg_catalog.=) it.oid"
-		" AND c.relkind OPERATOR(pg_catalog.=) 'v'),"
+		" AND c.relkind OPERATOR(pg_catalog.=) 'v'"
+		" AND c.relname OPERATOR(pg_catalog.!~) '^_'),"
 		" CASE WHEN $2 THEN pg_catalog.format('; GRANT INSERT"
 		" (queue, due_at, key, payload, max_retries) ON evsched.event TO %s', $1) END)"
+	},
+	[EVSCHED_STMT_CHECK] = {
+		SPI_OK_SELECT, 0, {0},
+		"SELECT item, ok, detail, CASE WHEN NOT ok THEN fix END FROM evsched._check ORDER BY n"
 	},
 	[EVSCHED_STMT_KEY_LOCK] = {
 		SPI_OK_SELECT, 2, {TEXTOID, TEXTOID},

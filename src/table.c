@@ -406,7 +406,7 @@ evsched_table_delete_locked(EvschedTable *table)
 static void
 forget_objects(Datum arg, Oid relation)
 {
-	if (relation == InvalidOid || relation == objects.table)
+	if (relation == InvalidOid || evsched_table_is_setting(relation))
 		objects.table = InvalidOid;
 }
 

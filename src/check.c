@@ -1,0 +1,131 @@
+/*
+ * check.c
+ *		Is everything as it should be?
+ *
+ * Runs in any session.  What is asked stands in sql/check.sql; here is what only
+ * the server's memory knows, and who may ask.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "catalog/pg_authid.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "database.h"
+#include "guc.h"
+#include "lease.h"
+#include "right.h"
+#include "role.h"
+#include "setting.h"
+#include "shared.h"
+#include "statement.h"
+#include "table.h"
+
+#define CHECK_COLUMNS	4
+#define SERVER_COLUMNS	12
+
+static void require_monitor(const char *function);
+static Interval *lease_age(EvschedStore store, int *num_leases);
+
+PG_FUNCTION_INFO_V1(evsched_sql_check);
+PG_FUNCTION_INFO_V1(evsched_sql_server);
+
+/* check() */
+Datum
+evsched_sql_check(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	EvschedCaller caller;
+	uint64		n;
+
+	require_monitor("check()");
+	InitMaterializedSRF(fcinfo, 0);
+	evsched_statement_begin(&caller);
+	n = evsched_statement_read(EVSCHED_STMT_CHECK, NULL);
+	for (uint64 i = 0; i < n; i++)
+	{
+		Datum		values[CHECK_COLUMNS];
+		bool		nulls[CHECK_COLUMNS];
+
+		for (int k = 0; k < CHECK_COLUMNS; k++)
+			values[k] = evsched_statement_value(i, k + 1, &nulls[k]);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	evsched_statement_end(&caller);
+	return (Datum) 0;
+}
+
+/* _server() */
+Datum
+evsched_sql_server(PG_FUNCTION_ARGS)
+{
+	Datum		values[SERVER_COLUMNS] = {0};
+	bool		nulls[SERVER_COLUMNS] = {0};
+	bool		ready = evsched_shared_ready();
+	int			num_leases = 0;
+	int			pid = 0;
+	Interval   *age = NULL;
+	TupleDesc	desc;
+
+	require_monitor("_server()");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (ready)
+	{
+		pid = evsched_database_scheduler_pid(MyDatabaseId);
+		age = lease_age(evsched_table_store(), &num_leases);
+	}
+	values[0] = BoolGetDatum(ready);
+	values[1] = BoolGetDatum(evsched_enabled);
+	values[2] = BoolGetDatum(RecoveryInProgress());
+	values[3] = CStringGetTextDatum(EVSCHED_VERSION);
+	values[4] = BoolGetDatum(ready && evsched_launcher_is_short());
+	values[5] = Int32GetDatum(pid);
+	nulls[5] = pid == 0;
+	values[6] = BoolGetDatum(evsched_setting_is_stopped());
+	values[7] = CStringGetTextDatum(evsched_role_origin());
+	values[8] = BoolGetDatum(evsched_fence);
+	values[9] = Int32GetDatum(num_leases);
+	values[10] = Int32GetDatum(evsched_max_leases);
+	values[11] = IntervalPGetDatum(age);
+	nulls[11] = age == NULL;
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* What concerns all roles is for those who look after the server. */
+static void
+require_monitor(const char *function)
+{
+	if (evsched_right_controls() || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for evsched.%s", function),
+			 errhint("A superuser, the owner of the database or a member of pg_monitor may call it.")));
+}
+
+/* How long the oldest lease has been held; NULL: nothing is delivered. */
+static Interval *
+lease_age(EvschedStore store, int *num_leases)
+{
+	EvschedLease *leases;
+	Interval   *age;
+	int64		granted_at = PG_INT64_MAX;
+	int			n = evsched_lease_list(store, &leases);
+
+	for (int i = 0; i < n; i++)
+		granted_at = Min(granted_at, leases[i].granted_at);
+	*num_leases = n;
+	if (n == 0)
+		return NULL;
+	age = palloc0(sizeof(Interval));
+	age->time = evsched_lease_clock() - granted_at;
+	return age;
+}
