@@ -259,8 +259,8 @@ start_scheduler(int slot, TimestampTz now)
 	charge->start_at = DT_NOEND;
 	if (!database_exists(oid))
 	{
-		evsched_lease_forget(oid, InvalidOid);
-		evsched_listener_forget(oid, InvalidOid);
+		evsched_lease_forget((EvschedStore) {oid, InvalidOid}, true);
+		evsched_listener_forget((EvschedStore) {oid, InvalidOid}, true);
 		evsched_queue_release(slot, true);
 		return;
 	}

@@ -68,7 +68,9 @@ static int	compare_times(const pairingheap_node *a, const pairingheap_node *b, v
 static pairingheap timed = {.ph_compare = compare_times};	/* those with a time */
 
 static void connect_to(Oid oid);
-static bool find_store(void);
+static EvschedStore find_store(Oid last_table);
+static void leave_if_gone(void);
+static void forget_store(EvschedStore gone);
 static void run_loop(void);
 static void collect_touched(void);
 static void collect_timed(TimestampTz now);
@@ -100,15 +102,20 @@ evsched_scheduler_launch(Oid oid, BackgroundWorkerHandle **handle)
 void
 evsched_scheduler_main(Datum oid)
 {
+	Oid			last_table;
+
 	connect_to(DatumGetObjectId(oid));
-	if (!find_store())
+	last_table = evsched_database_served_table(database);
+	store = find_store(last_table);
+	if (!OidIsValid(store.table))
 	{
+		forget_store((EvschedStore) {MyDatabaseId, last_table});
 		evsched_database_set_wanted(database, false);
 		proc_exit(0);
 	}
-	evsched_lease_forget(store.database, store.table);
-	evsched_listener_forget(store.database, store.table);
-	evsched_queue_forget(store.database, store.table);
+	evsched_lease_forget(store, true);
+	evsched_listener_forget(store, true);
+	evsched_queue_forget(store, true);
 
 	attentions = MemoryContextAllocZero(TopMemoryContext,
 										sizeof(Attention *) * evsched_queue_slots());
@@ -119,7 +126,23 @@ evsched_scheduler_main(Datum oid)
 	(void) evsched_queue_find(store, "default");
 	evsched_mark_start_all(store);
 	check_readers_at = 0;
-	run_loop();
+	PG_TRY();
+	{
+		run_loop();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		/* The extension may have been dropped while it was at work. */
+		MemoryContextSwitchTo(TopMemoryContext);
+		error = CopyErrorData();
+		FlushErrorState();
+		evsched_process_abort();
+		leave_if_gone();
+		ReThrowError(error);
+	}
+	PG_END_TRY();
 }
 
 static void
@@ -150,23 +173,52 @@ connect_to(Oid oid)
 	pgstat_report_appname("evsched scheduler");
 }
 
-/* Is the extension there, and the same as before? */
-static bool
-find_store(void)
+/*
+ * The store that is there now, table InvalidOid where there is none; waits for
+ * whoever drops the last one.
+ */
+static EvschedStore
+find_store(Oid last_table)
 {
-	EvschedStore found = {0};
+	EvschedStore found = {MyDatabaseId, InvalidOid};
+	bool		exists;
 
 	evsched_process_begin();
-	/* Waits for whoever drops it, and learns of it. */
-	if (OidIsValid(store.table))
-		LockRelationOid(store.table, AccessShareLock);
-	if (OidIsValid(get_extension_oid(EVSCHED_NAME, true)) && evsched_table_exists())
+	if (OidIsValid(last_table))
+		LockRelationOid(last_table, AccessShareLock);
+	/* In this order: they are dropped in one transaction. */
+	exists = evsched_table_exists();
+	if (OidIsValid(get_extension_oid(EVSCHED_NAME, true)))
+	{
+		if (!exists && !evsched_table_exists())
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("a table or index of extension evsched is missing or was renamed")));
 		found = evsched_table_store();
+	}
 	evsched_process_end();
-	if (OidIsValid(store.table) && !evsched_store_equal(found, store))
-		return false;
-	store = found;
-	return OidIsValid(store.table);
+	return found;
+}
+
+/* The launcher looks what is there instead. */
+static void
+leave_if_gone(void)
+{
+	if (evsched_store_equal(find_store(store.table), store))
+		return;
+	forget_store(store);
+	proc_exit(0);
+}
+
+/* Gives back what listeners and receivers of a store had that is dropped. */
+static void
+forget_store(EvschedStore gone)
+{
+	if (!OidIsValid(gone.table))
+		return;
+	evsched_lease_forget(gone, false);
+	evsched_listener_forget(gone, false);
+	evsched_queue_forget(gone, false);
 }
 
 static void
@@ -178,8 +230,8 @@ run_loop(void)
 
 		ResetLatch(MyLatch);
 		evsched_process_interrupts();
-		if (evsched_database_take_recheck(database) && !find_store())
-			proc_exit(0);		/* the launcher looks what is there instead */
+		if (evsched_database_take_recheck(database))
+			leave_if_gone();
 
 		clock = evsched_lease_clock();
 		/* Who has not confirmed may be one who does not read. */
