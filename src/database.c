@@ -181,7 +181,7 @@ evsched_database_recheck(Oid oid)
 	evsched_database_wake(slot);
 }
 
-/* No scheduler shall be started in this database until it is let go. */
+/* No scheduler shall be in this database until it is let go. */
 void
 evsched_database_hold(Oid oid)
 {
@@ -342,6 +342,8 @@ request(Oid oid, bool probe, int holds)
 		SpinLockRelease(&db->mutex);
 	}
 	LWLockRelease(evsched_directory_lock);
+	if (slot != EVSCHED_NO_SLOT && holds > 0)
+		evsched_database_wake(slot);
 	wake_launcher();
 }
 

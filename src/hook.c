@@ -58,6 +58,7 @@ static void see_utility(PlannedStmt *statement, const char *query, bool read_onl
 						QueryEnvironment *environment, DestReceiver *dest,
 						QueryCompletion *completion);
 static void before_statement(Node *node);
+static bool changes_use(const char *option);
 static bool finishes_prepared(Node *node);
 static void after_statement(Node *node);
 static void hold_database(Oid oid);
@@ -150,10 +151,21 @@ before_statement(Node *node)
 
 		foreach(cell, ((AlterDatabaseStmt *) node)->options)
 		{
-			if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0)
+			if (changes_use(lfirst_node(DefElem, cell)->defname))
 				hold_database(get_database_oid(((AlterDatabaseStmt *) node)->dbname, true));
 		}
 	}
+}
+
+/*
+ * Must no scheduler be there while this option of a database is changed, or may
+ * it have to go, or to come, because of it?
+ */
+static bool
+changes_use(const char *option)
+{
+	return strcmp(option, "tablespace") == 0 || strcmp(option, "is_template") == 0 ||
+		strcmp(option, "allow_connections") == 0;
 }
 
 /* COMMIT PREPARED or ROLLBACK PREPARED, where the extension is? */

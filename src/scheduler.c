@@ -71,6 +71,7 @@ static void connect_to(Oid oid);
 static EvschedStore find_store(Oid last_table);
 static void leave_if_gone(void);
 static void forget_store(EvschedStore gone);
+static void leave_if_held(void);
 static void run_loop(void);
 static void collect_touched(void);
 static void collect_timed(TimestampTz now);
@@ -157,6 +158,7 @@ connect_to(Oid oid)
 	on_shmem_exit(resign, 0);
 	if (!evsched_database_set_scheduler(database, InvalidOid))
 		proc_exit(0);			/* one is there; the launcher will see to it */
+	leave_if_held();
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(oid, InvalidOid, 0);
 
@@ -221,6 +223,14 @@ forget_store(EvschedStore gone)
 	evsched_queue_forget(gone, false);
 }
 
+/* Somebody wants the database for himself. */
+static void
+leave_if_held(void)
+{
+	if (evsched_database_is_held(database))
+		proc_exit(0);
+}
+
 static void
 run_loop(void)
 {
@@ -230,6 +240,7 @@ run_loop(void)
 
 		ResetLatch(MyLatch);
 		evsched_process_interrupts();
+		leave_if_held();
 		if (evsched_database_take_recheck(database))
 			leave_if_gone();
 
@@ -298,6 +309,7 @@ run_pending(void)
 
 		attention->pending = false;
 		evsched_process_interrupts();
+		leave_if_held();
 		if (evsched_store_equal(evsched_queue_get(attention->slot)->store, store))
 			run_turn(attention);
 	}
