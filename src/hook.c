@@ -21,6 +21,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/latch.h"
 #include "tcop/utility.h"
+#include "utils/inval.h"
 #include "utils/wait_event.h"
 
 #include "compat.h"
@@ -60,6 +61,7 @@ static void see_utility(PlannedStmt *statement, const char *query, bool read_onl
 static void before_statement(Node *node);
 static bool changes_use(const char *option);
 static bool finishes_prepared(Node *node);
+static void after_prepared(EvschedStore before);
 static void after_statement(Node *node);
 static void hold_database(Oid oid);
 static void let_go(int level);
@@ -107,7 +109,7 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	bool		prepared = finishes_prepared(statement->utilityStmt);
 	EvschedStore store = {0};
 
-	if (prepared)
+	if (prepared && evsched_table_exists())
 	{
 		store = evsched_table_store();
 		evsched_effect_due_anywhere(store);
@@ -120,7 +122,7 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		standard_ProcessUtility(statement, query, read_only_tree, context, params,
 								environment, dest, completion);
 	if (prepared)
-		evsched_lease_settle_prepared(store);
+		after_prepared(store);
 	if (node != NULL)
 		after_statement(node);
 }
@@ -168,7 +170,7 @@ changes_use(const char *option)
 		strcmp(option, "allow_connections") == 0;
 }
 
-/* COMMIT PREPARED or ROLLBACK PREPARED, where the extension is? */
+/* COMMIT PREPARED or ROLLBACK PREPARED? */
 static bool
 finishes_prepared(Node *node)
 {
@@ -177,8 +179,22 @@ finishes_prepared(Node *node)
 	if (!IsA(node, TransactionStmt))
 		return false;
 	kind = ((TransactionStmt *) node)->kind;
-	return (kind == TRANS_STMT_COMMIT_PREPARED || kind == TRANS_STMT_ROLLBACK_PREPARED) &&
-		evsched_table_exists();
+	return kind == TRANS_STMT_COMMIT_PREPARED || kind == TRANS_STMT_ROLLBACK_PREPARED;
+}
+
+/* It is finished: does what it could not do itself, having no process. */
+static void
+after_prepared(EvschedStore before)
+{
+	EvschedStore now = {0};
+
+	if (OidIsValid(before.table))
+		evsched_lease_settle_prepared(before);
+	AcceptInvalidationMessages();
+	if (evsched_table_exists())
+		now = evsched_table_store();
+	if (!evsched_store_equal(before, now))
+		extension_created = extension_dropped = true;
 }
 
 /* A session that no longer listens is no longer a listener. */

@@ -16,7 +16,6 @@
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "database.h"
 #include "guc.h"
@@ -30,7 +29,7 @@ typedef struct Queues
 {
 	/* directory lock */
 	int			num_used;		/* slots ever used stand before it */
-	TimestampTz swept_at;
+	int64		swept_at;		/* monotonic */
 	/* buckets follow, then the slots; see the pointers below */
 } Queues;
 
@@ -343,14 +342,14 @@ make_slot(EvschedStore store, const char *name)
 static int
 free_slot(int database)
 {
-	TimestampTz now;
+	int64		now;
 	int			found = EVSCHED_NO_SLOT;
 
 	if (queues->num_used < evsched_max_queues)
 		return queues->num_used++;
 
-	now = GetCurrentTimestamp();
-	if (!TimestampDifferenceExceeds(queues->swept_at, now, SWEEP_PAUSE_MS))
+	now = evsched_lease_clock();
+	if (now - queues->swept_at < SWEEP_PAUSE_MS * INT64CONST(1000))
 		return EVSCHED_NO_SLOT;
 	for (int i = 0; i < evsched_max_queues; i++)
 	{

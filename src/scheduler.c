@@ -62,6 +62,7 @@ static int	database = EVSCHED_NO_SLOT;
 static Attention **attentions;	/* by slot; NULL until needed */
 static dlist_head pending;
 static int64 check_readers_at = PG_INT64_MAX;	/* µs, monotonic */
+static int64 clock_offset;		/* of the wall clock to the monotonic one, µs */
 
 static int	compare_times(const pairingheap_node *a, const pairingheap_node *b, void *arg);
 
@@ -75,6 +76,7 @@ static void leave_if_held(void);
 static void run_loop(void);
 static void collect_touched(void);
 static void collect_timed(TimestampTz now);
+static bool clock_was_set(TimestampTz now, int64 clock);
 static void add_pending(Attention *attention);
 static void run_pending(void);
 static void run_turn(Attention *attention);
@@ -236,6 +238,7 @@ run_loop(void)
 {
 	for (;;)
 	{
+		TimestampTz now;
 		int64		clock;
 
 		ResetLatch(MyLatch);
@@ -251,7 +254,9 @@ run_loop(void)
 		if (check_readers_at <= clock)
 			check_readers_at = evsched_reader_check(store, clock);
 		collect_touched();
-		collect_timed(GetCurrentTimestamp());
+		/* A pause, or a time to wait for, may have moved far away. */
+		now = GetCurrentTimestamp();
+		collect_timed(clock_was_set(now, clock) ? DT_NOEND : now);
 		if (!dlist_is_empty(&pending))
 			run_pending();
 		else
@@ -283,6 +288,16 @@ collect_timed(TimestampTz now)
 		set_time(attention, DT_NOEND);
 		add_pending(attention);
 	}
+}
+
+/* Has somebody set the wall clock since this was asked?  It is slewed more slowly. */
+static bool
+clock_was_set(TimestampTz now, int64 clock)
+{
+	int64		moved = now - clock - clock_offset;
+
+	clock_offset += moved;
+	return moved > USECS_PER_SEC || moved < -USECS_PER_SEC;
 }
 
 static void
