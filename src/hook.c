@@ -11,8 +11,10 @@
 
 #include "hook.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
@@ -20,8 +22,11 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/inval.h"
+#include "utils/syscache.h"
 #include "utils/wait_event.h"
 
 #include "compat.h"
@@ -60,6 +65,8 @@ static void see_utility(PlannedStmt *statement, const char *query, bool read_onl
 						QueryCompletion *completion);
 static void before_statement(Node *node);
 static bool changes_use(const char *option);
+static void lock_event_first(Node *node);
+static Oid	owner_of(Oid relation);
 static bool finishes_prepared(Node *node);
 static void after_prepared(EvschedStore before);
 static void after_statement(Node *node);
@@ -127,7 +134,7 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		after_statement(node);
 }
 
-/* These need their database to be left alone. */
+/* These need their database to be left alone, or a lock before all others. */
 static void
 before_statement(Node *node)
 {
@@ -147,6 +154,11 @@ before_statement(Node *node)
 	}
 	else if (IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_DATABASE)
 		hold_database(get_database_oid(((RenameStmt *) node)->subname, true));
+	else if (IsA(node, DropOwnedStmt) ||
+			 (IsA(node, DropStmt) &&
+			  (((DropStmt *) node)->removeType == OBJECT_EXTENSION ||
+			   ((DropStmt *) node)->removeType == OBJECT_SCHEMA)))
+		lock_event_first(node);
 	else if (IsA(node, AlterDatabaseStmt))
 	{
 		ListCell   *cell;
@@ -157,6 +169,50 @@ before_statement(Node *node)
 				hold_database(get_database_oid(((AlterDatabaseStmt *) node)->dbname, true));
 		}
 	}
+}
+
+/*
+ * Whoever works with events locks evsched.event before the other objects of the
+ * extension, and so must DROP, which would begin with another, or the two would
+ * wait for each other.
+ */
+static void
+lock_event_first(Node *node)
+{
+	Oid			table = evsched_table_exists() ? evsched_table_store().table : InvalidOid;
+	Oid			owner = owner_of(table);
+	bool		drops = false;
+	ListCell   *cell;
+
+	if (!OidIsValid(owner) || !has_privs_of_role(GetUserId(), owner))
+		return;
+	if (IsA(node, DropOwnedStmt))
+	{
+		foreach(cell, ((DropOwnedStmt *) node)->roles)
+			drops |= get_rolespec_oid(lfirst_node(RoleSpec, cell), true) == owner;
+	}
+	else
+	{
+		foreach(cell, ((DropStmt *) node)->objects)
+			drops |= strcmp(strVal(lfirst(cell)), EVSCHED_NAME) == 0;
+	}
+	if (drops)
+		LockRelationOid(table, AccessExclusiveLock);
+}
+
+/* InvalidOid when there is no such relation. */
+static Oid
+owner_of(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
 }
 
 /*
