@@ -48,7 +48,7 @@
 #define HEALTHY_MS			10000
 
 /* How long a scheduler may take to leave by itself when its database is held. */
-#define LEAVE_MS			100
+#define LEAVE_MS			500
 
 /* How often one looks for a free worker slot, which nobody announces. */
 #define SHORT_PAUSE_MS		1000

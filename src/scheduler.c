@@ -142,6 +142,7 @@ evsched_scheduler_main(Datum oid)
 		error = CopyErrorData();
 		FlushErrorState();
 		evsched_process_abort();
+		LWLockReleaseAll();
 		leave_if_gone();
 		ReThrowError(error);
 	}
