@@ -3,7 +3,7 @@
  *		What the scheduler is asked to do for its database as a whole: to start,
  *		to stop, to look at the roles again.
  *
- * Called by the scheduler, between two turns.  start() and
+ * Called by the scheduler, between two turns, outside a transaction.  start() and
  * stop() take effect at once and are not undone by the rollback of who called
  * them: that is why the scheduler carries them out, in transactions of its own.
  */
@@ -46,16 +46,18 @@ evsched_command_run(EvschedStore store, int database)
 }
 
 /*
- * Inside a transaction: roles may have been renamed since; and with
- * evsched.start_after_restore, what was restored is bound.
+ * Roles may have been renamed since; and with evsched.start_after_restore, what was
+ * restored is bound.
  */
 void
 evsched_command_refresh(void)
 {
+	evsched_process_begin();
 	evsched_role_rename_all();
 	if (evsched_start_after_restore && evsched_role_bind_all())
 		ereport(LOG,
 				(errmsg("evsched hands out restored events, as evsched.start_after_restore says")));
+	evsched_process_end();
 }
 
 static void

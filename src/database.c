@@ -133,13 +133,20 @@ evsched_database_is_asked_for(int slot)
 bool
 evsched_database_is_served(int slot)
 {
+	return OidIsValid(evsched_database_served_table(slot));
+}
+
+/* The table of the store that a scheduler has found there last. */
+Oid
+evsched_database_served_table(int slot)
+{
 	EvschedDatabase *db = &databases->slot[slot];
-	bool		served;
+	Oid			table;
 
 	SpinLockAcquire(&db->mutex);
-	served = OidIsValid(db->table);
+	table = db->table;
 	SpinLockRelease(&db->mutex);
-	return served;
+	return table;
 }
 
 /* Wakes the scheduler of a database, if it has one. */
@@ -178,7 +185,7 @@ evsched_database_recheck(Oid oid)
 	evsched_database_wake(slot);
 }
 
-/* No scheduler shall be started in this database until it is let go. */
+/* No scheduler shall be in this database until it is let go. */
 void
 evsched_database_hold(Oid oid)
 {
@@ -242,6 +249,8 @@ evsched_database_set_wanted(int slot, bool wanted)
 
 	SpinLockAcquire(&db->mutex);
 	db->wanted = wanted;
+	if (!wanted)
+		db->table = InvalidOid;
 	SpinLockRelease(&db->mutex);
 }
 
@@ -257,7 +266,10 @@ evsched_database_is_wanted(int slot)
 	return wanted;
 }
 
-/* This process is the scheduler of the database from now on, unless there is one. */
+/*
+ * This process is the scheduler of the database from now on, unless there is one.
+ * InvalidOid: it has not looked yet which store is there.
+ */
 bool
 evsched_database_set_scheduler(int slot, Oid table)
 {
@@ -270,7 +282,8 @@ evsched_database_set_scheduler(int slot, Oid table)
 	{
 		db->scheduler_procno = EVSCHED_MY_PROCNO;
 		db->scheduler_pid = MyProcPid;
-		db->table = table;
+		if (OidIsValid(table))
+			db->table = table;
 	}
 	SpinLockRelease(&db->mutex);
 	wake_launcher();
@@ -421,6 +434,8 @@ request(Oid oid, bool probe, int holds)
 		SpinLockRelease(&db->mutex);
 	}
 	LWLockRelease(evsched_directory_lock);
+	if (slot != EVSCHED_NO_SLOT && holds > 0)
+		evsched_database_wake(slot);
 	wake_launcher();
 }
 

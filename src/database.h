@@ -16,7 +16,7 @@ typedef struct EvschedDatabase
 {
 	Oid			oid;			/* directory lock; InvalidOid: slot is free */
 	slock_t		mutex;			/* guards all that follows */
-	Oid			table;			/* the store its scheduler serves */
+	Oid			table;			/* the store its last scheduler served */
 	int			scheduler_procno;
 	int			scheduler_pid;
 	bool		probe;			/* the launcher shall start a scheduler */
@@ -37,6 +37,7 @@ extern EvschedDatabase *evsched_database_get(int slot);
 extern int	evsched_database_find_locked(Oid oid, bool create);
 extern void evsched_database_vacate(int slot);
 extern bool evsched_database_is_served(int slot);
+extern Oid	evsched_database_served_table(int slot);
 extern bool evsched_database_is_asked_for(int slot);
 
 extern void evsched_database_wake(int slot);

@@ -77,4 +77,11 @@ evsched_store_equal(EvschedStore a, EvschedStore b)
 	return a.database == b.database && a.table == b.table;
 }
 
+/* Is it that store or, asked for the others, another one of its database? */
+static inline bool
+evsched_store_is_meant(EvschedStore one, EvschedStore store, bool others)
+{
+	return one.database == store.database && (one.table != store.table) == others;
+}
+
 #endif							/* EVSCHED_H */

@@ -11,8 +11,10 @@
 
 #include "hook.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
@@ -22,6 +24,9 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
 #include "utils/wait_event.h"
 
 #include "compat.h"
@@ -61,9 +66,11 @@ static void see_utility(PlannedStmt *statement, const char *query, bool read_onl
 						QueryEnvironment *environment, DestReceiver *dest,
 						QueryCompletion *completion);
 static void before_statement(Node *node);
-static bool is_about_extension(Node *node);
-static void lock_table(void);
+static bool changes_use(const char *option);
+static void lock_event_first(Node *node);
+static Oid	owner_of(Oid relation);
 static bool finishes_prepared(Node *node);
+static void after_prepared(EvschedStore before);
 static void after_statement(Node *node);
 static void hold_database(Oid oid);
 static void let_go(int level);
@@ -117,7 +124,7 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	bool		prepared = finishes_prepared(statement->utilityStmt);
 	EvschedStore store = {0};
 
-	if (prepared)
+	if (prepared && evsched_table_exists())
 	{
 		store = evsched_table_store();
 		evsched_effect_due_anywhere(store);
@@ -130,20 +137,18 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		standard_ProcessUtility(statement, query, read_only_tree, context, params,
 								environment, dest, completion);
 	if (prepared)
-		evsched_lease_settle_prepared(store);
+		after_prepared(store);
 	if (node != NULL)
 		after_statement(node);
 }
 
-/* Those that need their database to be left alone, or change roles. */
+/* Those that need their database to be left alone, or a lock before all others, or change roles. */
 static void
 before_statement(Node *node)
 {
 	if (IsA(node, GrantRoleStmt) || IsA(node, DropRoleStmt) || IsA(node, AlterRoleStmt) ||
 		(IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_ROLE))
 		roles_changed = true;
-	else if (is_about_extension(node))
-		lock_table();
 	else if (IsA(node, CreatedbStmt))
 	{
 		ListCell   *cell;
@@ -160,54 +165,81 @@ before_statement(Node *node)
 	}
 	else if (IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_DATABASE)
 		hold_database(get_database_oid(((RenameStmt *) node)->subname, true));
+	else if (IsA(node, DropOwnedStmt) || IsA(node, AlterExtensionStmt) ||
+			 (IsA(node, DropStmt) &&
+			  (((DropStmt *) node)->removeType == OBJECT_EXTENSION ||
+			   ((DropStmt *) node)->removeType == OBJECT_SCHEMA)))
+		lock_event_first(node);
 	else if (IsA(node, AlterDatabaseStmt))
 	{
 		ListCell   *cell;
 
 		foreach(cell, ((AlterDatabaseStmt *) node)->options)
 		{
-			if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0)
+			if (changes_use(lfirst_node(DefElem, cell)->defname))
 				hold_database(get_database_oid(((AlterDatabaseStmt *) node)->dbname, true));
 		}
 	}
 }
 
-/* Will it drop or change the extension? */
-static bool
-is_about_extension(Node *node)
-{
-	ListCell   *cell;
-
-	if (IsA(node, AlterExtensionStmt))
-		return strcmp(((AlterExtensionStmt *) node)->extname, EVSCHED_NAME) == 0;
-	if (!IsA(node, DropStmt) || (((DropStmt *) node)->removeType != OBJECT_EXTENSION &&
-								 ((DropStmt *) node)->removeType != OBJECT_SCHEMA))
-		return false;
-	foreach(cell, ((DropStmt *) node)->objects)
-	{
-		if (strcmp(strVal(lfirst(cell)), EVSCHED_NAME) == 0)
-			return true;
-	}
-	return false;
-}
-
 /*
- * Locks evsched.event before the rest of the extension is locked, as everybody else
- * does; not for somebody who will be refused.
+ * Whoever works with events locks evsched.event before the other objects of the
+ * extension, and so must DROP and ALTER EXTENSION, which would begin with another, or
+ * the two would wait for each other.
  */
 static void
-lock_table(void)
+lock_event_first(Node *node)
 {
-	Oid			table;
+	Oid			table = evsched_table_exists() ? evsched_table_store().table : InvalidOid;
+	Oid			owner = owner_of(table);
+	bool		drops = false;
+	ListCell   *cell;
 
-	if (!evsched_table_exists())
+	if (!OidIsValid(owner) || !has_privs_of_role(GetUserId(), owner))
 		return;
-	table = evsched_table_store().table;
-	if (evsched_owns_table(table, GetUserId()))
+	if (IsA(node, DropOwnedStmt))
+	{
+		foreach(cell, ((DropOwnedStmt *) node)->roles)
+			drops |= get_rolespec_oid(lfirst_node(RoleSpec, cell), true) == owner;
+	}
+	else if (IsA(node, AlterExtensionStmt))
+		drops = strcmp(((AlterExtensionStmt *) node)->extname, EVSCHED_NAME) == 0;
+	else
+	{
+		foreach(cell, ((DropStmt *) node)->objects)
+			drops |= strcmp(strVal(lfirst(cell)), EVSCHED_NAME) == 0;
+	}
+	if (drops)
 		LockRelationOid(table, AccessExclusiveLock);
 }
 
-/* COMMIT PREPARED or ROLLBACK PREPARED, where the extension is? */
+/* InvalidOid when there is no such relation. */
+static Oid
+owner_of(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/*
+ * Must no scheduler be there while this option of a database is changed, or may
+ * it have to go, or to come, because of it?
+ */
+static bool
+changes_use(const char *option)
+{
+	return strcmp(option, "tablespace") == 0 || strcmp(option, "is_template") == 0 ||
+		strcmp(option, "allow_connections") == 0;
+}
+
+/* COMMIT PREPARED or ROLLBACK PREPARED? */
 static bool
 finishes_prepared(Node *node)
 {
@@ -216,8 +248,22 @@ finishes_prepared(Node *node)
 	if (!IsA(node, TransactionStmt))
 		return false;
 	kind = ((TransactionStmt *) node)->kind;
-	return (kind == TRANS_STMT_COMMIT_PREPARED || kind == TRANS_STMT_ROLLBACK_PREPARED) &&
-		evsched_table_exists();
+	return kind == TRANS_STMT_COMMIT_PREPARED || kind == TRANS_STMT_ROLLBACK_PREPARED;
+}
+
+/* It is finished: does what it could not do itself, having no process. */
+static void
+after_prepared(EvschedStore before)
+{
+	EvschedStore now = {0};
+
+	if (OidIsValid(before.table))
+		evsched_lease_settle_prepared(before);
+	AcceptInvalidationMessages();
+	if (evsched_table_exists())
+		now = evsched_table_store();
+	if (!evsched_store_equal(before, now))
+		extension_created = extension_dropped = true;
 }
 
 /* A session that no longer listens is no longer a listener. */

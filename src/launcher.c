@@ -29,7 +29,6 @@
 #include "storage/latch.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "compat.h"
@@ -48,13 +47,23 @@
 /* A scheduler that lived this long had not failed at once. */
 #define HEALTHY_MS			10000
 
-/* What the launcher knows of the scheduler in a database's slot. */
+/* How long a scheduler may take to leave by itself when its database is held. */
+#define LEAVE_MS			500
+
+/* How often one looks for a free worker slot, which nobody announces. */
+#define SHORT_PAUSE_MS		1000
+
+#define NEVER				PG_INT64_MAX
+
+/* What the launcher knows of the scheduler in a database's slot; times are monotonic. */
 typedef struct Charge
 {
 	BackgroundWorkerHandle *handle; /* NULL: none is running */
-	TimestampTz started_at;
-	TimestampTz start_at;		/* not before; DT_NOEND: not wanted */
+	int64		started_at;
+	int64		start_at;		/* not before; NEVER: not wanted */
+	int64		leave_by;		/* it is ended then; NEVER: it may stay */
 	int			pause_ms;
+	bool		no_worker;		/* there was no slot for it */
 } Charge;
 
 static Charge charges[EVSCHED_MAX_DATABASES];
@@ -68,12 +77,14 @@ static bool can_be_served(Form_pg_database form);
 static void probe_database(Form_pg_database form);
 static void compare_database(Form_pg_database form);
 static bool database_exists(Oid oid);
-static void look_after(int slot, TimestampTz now);
+static void look_after(int slot, int64 now);
+static void see_leave(int slot, int64 now);
 static bool may_start(int slot);
-static void scheduler_ended(int slot, TimestampTz now);
-static void start_scheduler(int slot, TimestampTz now);
-static bool dismiss_orphan(Oid oid);
-static long next_start_ms(TimestampTz now);
+static void scheduler_ended(int slot, int64 now);
+static void start_scheduler(int slot, int64 now);
+static void say_if_short(void);
+static bool dismiss_scheduler(Oid oid);
+static long next_ms(int64 now);
 static void resign(int code, Datum arg);
 
 /* Registers the process; called by the postmaster. */
@@ -101,13 +112,13 @@ evsched_launcher_main(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname("evsched launcher");
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
-		charges[i].start_at = DT_NOEND;
+		charges[i].start_at = charges[i].leave_by = NEVER;
 	evsched_launcher_set(EVSCHED_MY_PROCNO);
 	probe_all();
 
 	for (;;)
 	{
-		TimestampTz now = GetCurrentTimestamp();
+		int64		now = evsched_lease_clock();
 		long		ms;
 		int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 
@@ -115,8 +126,9 @@ evsched_launcher_main(Datum arg)
 		evsched_process_interrupts();
 		for (int slot = 0; slot < EVSCHED_MAX_DATABASES; slot++)
 			look_after(slot, now);
+		say_if_short();
 
-		ms = next_start_ms(now);
+		ms = next_ms(now);
 		if (ms >= 0)
 			events |= WL_TIMEOUT;
 		(void) WaitLatch(MyLatch, events, ms, PG_WAIT_EXTENSION);
@@ -183,7 +195,7 @@ database_exists(Oid oid)
 
 /* Does what is due for one slot. */
 static void
-look_after(int slot, TimestampTz now)
+look_after(int slot, int64 now)
 {
 	Charge	   *charge = &charges[slot];
 	pid_t		pid;
@@ -193,12 +205,9 @@ look_after(int slot, TimestampTz now)
 	if (charge->handle != NULL &&
 		GetBackgroundWorkerPid(charge->handle, &pid) == BGWH_STOPPED)
 		scheduler_ended(slot, now);
+	see_leave(slot, now);
 	if (evsched_database_is_held(slot))
-	{
-		if (charge->handle != NULL)
-			TerminateBackgroundWorker(charge->handle);
 		return;
-	}
 	/* While one is ending, what it has not seen is for the next. */
 	if (charge->handle == NULL && evsched_database_take_probe(slot))
 	{
@@ -208,6 +217,24 @@ look_after(int slot, TimestampTz now)
 	}
 	if (charge->handle == NULL && charge->start_at <= now && may_start(slot))
 		start_scheduler(slot, now);
+}
+
+/* A scheduler whose database is held leaves by itself, or is made to. */
+static void
+see_leave(int slot, int64 now)
+{
+	Charge	   *charge = &charges[slot];
+	Oid			oid = evsched_database_get(slot)->oid;
+
+	if (!evsched_database_is_held(slot) || evsched_database_scheduler_pid(oid) == 0)
+	{
+		charge->leave_by = NEVER;
+		return;
+	}
+	if (charge->leave_by <= now)
+		(void) dismiss_scheduler(oid);
+	if (charge->leave_by == NEVER || charge->leave_by <= now)
+		charge->leave_by = now + LEAVE_MS * INT64CONST(1000);
 }
 
 /* One database is asked at a time; where the answer is known, it need not wait. */
@@ -222,15 +249,15 @@ may_start(int slot)
 }
 
 static void
-scheduler_ended(int slot, TimestampTz now)
+scheduler_ended(int slot, int64 now)
 {
 	Charge	   *charge = &charges[slot];
 
 	pfree(charge->handle);
 	charge->handle = NULL;
-	if (TimestampDifferenceExceeds(charge->started_at, now, HEALTHY_MS))
+	if (now - charge->started_at > HEALTHY_MS * INT64CONST(1000))
 		charge->pause_ms = 0;
-	charge->start_at = DT_NOEND;
+	charge->start_at = NEVER;
 	if (probing == slot)
 		probing = EVSCHED_NO_SLOT;
 	if (!evsched_database_is_wanted(slot))
@@ -244,22 +271,23 @@ scheduler_ended(int slot, TimestampTz now)
 }
 
 static void
-start_scheduler(int slot, TimestampTz now)
+start_scheduler(int slot, int64 now)
 {
 	Charge	   *charge = &charges[slot];
 	Oid			oid = evsched_database_get(slot)->oid;
 
 	/* One that an earlier launcher has left: its successor finds all as it was. */
-	if (dismiss_orphan(oid))
+	if (dismiss_scheduler(oid))
 	{
 		charge->start_at = now + FIRST_PAUSE_MS * INT64CONST(1000);
 		return;
 	}
-	charge->start_at = DT_NOEND;
+	charge->start_at = NEVER;
+	charge->no_worker = false;
 	if (!database_exists(oid))
 	{
-		evsched_lease_forget(oid, InvalidOid);
-		evsched_listener_forget(oid, InvalidOid);
+		evsched_lease_forget((EvschedStore) {oid, InvalidOid}, true);
+		evsched_listener_forget((EvschedStore) {oid, InvalidOid}, true);
 		evsched_queue_release(slot, true);
 		return;
 	}
@@ -268,21 +296,34 @@ start_scheduler(int slot, TimestampTz now)
 	{
 		if (!evsched_database_is_served(slot))
 			probing = slot;
-		evsched_launcher_set_short(false);
 		return;
 	}
 	charge->handle = NULL;
-	charge->start_at = now + 1000 * INT64CONST(1000);
-	if (!evsched_launcher_is_short())
+	charge->no_worker = true;
+	charge->start_at = now + SHORT_PAUSE_MS * INT64CONST(1000);
+}
+
+/* Once, until every database that wants a scheduler has one. */
+static void
+say_if_short(void)
+{
+	Oid			oid = InvalidOid;
+
+	for (int i = 0; i < EVSCHED_MAX_DATABASES && !OidIsValid(oid); i++)
+	{
+		if (charges[i].no_worker)
+			oid = evsched_database_get(i)->oid;
+	}
+	if (OidIsValid(oid) && !evsched_launcher_is_short())
 		ereport(LOG,
 				(errmsg("evsched has no worker slot for the scheduler of database %u", oid),
 				 errhint("Raise max_worker_processes.")));
-	evsched_launcher_set_short(true);
+	evsched_launcher_set_short(OidIsValid(oid));
 }
 
-/* Is there a scheduler of which this launcher has no handle?  Sends it away. */
+/* Is there a scheduler?  Sends it away. */
 static bool
-dismiss_orphan(Oid oid)
+dismiss_scheduler(Oid oid)
 {
 	int			pid = evsched_database_scheduler_pid(oid);
 
@@ -291,18 +332,19 @@ dismiss_orphan(Oid oid)
 	return pid != 0;
 }
 
-/* Until a scheduler is to be started again; -1: none is. */
+/* Until a scheduler is to be started again, or must have left; -1: none is. */
 static long
-next_start_ms(TimestampTz now)
+next_ms(int64 now)
 {
-	TimestampTz first = DT_NOEND;
+	int64		first = NEVER;
 
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
 	{
 		if (charges[i].handle == NULL && may_start(i))
 			first = Min(first, charges[i].start_at);
+		first = Min(first, charges[i].leave_by);
 	}
-	return first == DT_NOEND ? -1 : TimestampDifferenceMilliseconds(now, first);
+	return first == NEVER ? -1 : Max(first - now + 999, 0) / 1000;
 }
 
 static void

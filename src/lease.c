@@ -197,9 +197,9 @@ evsched_lease_any(int database)
 	return any;
 }
 
-/* Drops the leases of a database's stores, all but one. */
+/* Drops the leases of a store that is gone, or of all others of its database. */
 void
-evsched_lease_forget(Oid database, Oid keep_table)
+evsched_lease_forget(EvschedStore store, bool others)
 {
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	for (uint32 b = 0; b < num_buckets(); b++)
@@ -210,7 +210,7 @@ evsched_lease_forget(Oid database, Oid keep_table)
 		{
 			int32		next = slots[n].next_in_bucket;
 
-			if (slots[n].store.database == database && slots[n].store.table != keep_table)
+			if (evsched_store_is_meant(slots[n].store, store, others))
 				evsched_lease_end(&slots[n]);
 			n = next;
 		}

@@ -56,7 +56,7 @@ extern int	evsched_lease_collect_over(int database, int64 clock,
 extern int64 evsched_lease_arm(int database);
 extern bool evsched_lease_any(int database);
 extern void evsched_lease_settle_prepared(EvschedStore store);
-extern void evsched_lease_forget(Oid database, Oid keep_table);
+extern void evsched_lease_forget(EvschedStore store, bool others);
 extern int	evsched_lease_list(EvschedStore store, EvschedLease **leases);
 
 /* For these the caller holds the lock: shared for find, else exclusive. */

@@ -227,15 +227,15 @@ evsched_listener_mark_read(void)
 	}
 }
 
-/* Frees the listeners of a database's stores, all but one. */
+/* Frees the listeners of a store that is gone, or of all others of its database. */
 void
-evsched_listener_forget(Oid database, Oid keep_table)
+evsched_listener_forget(EvschedStore store, bool others)
 {
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < evsched_max_listeners; i++)
 	{
 		if (slots[i].state == EVSCHED_LISTENER_FREE ||
-			slots[i].store.database != database || slots[i].store.table == keep_table)
+			!evsched_store_is_meant(slots[i].store, store, others))
 			continue;
 		if (slots[i].state == EVSCHED_LISTENER_JOINED)
 			drop_from_ring(i);

@@ -85,7 +85,7 @@ extern Oid	evsched_listener_role_of(EvschedStore store, const char *queue_name,
 									 const char *node);
 extern int	evsched_listener_set_max_events(EvschedListenerRef ref, int max_events);
 extern void evsched_listener_mark_read(void);
-extern void evsched_listener_forget(Oid database, Oid keep_table);
+extern void evsched_listener_forget(EvschedStore store, bool others);
 extern int	evsched_listener_list(EvschedStore store, EvschedListener **list);
 
 /* For these the caller holds it, exclusively. */

@@ -16,7 +16,6 @@
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "database.h"
 #include "guc.h"
@@ -30,7 +29,7 @@ typedef struct Queues
 {
 	/* directory lock */
 	int			num_used;		/* slots ever used stand before it */
-	TimestampTz swept_at;
+	int64		swept_at;		/* monotonic */
 	/* buckets follow, then the slots; see the pointers below */
 } Queues;
 
@@ -242,22 +241,25 @@ evsched_queue_next_dirty(int database)
 	return slot;
 }
 
-/* Frees the queues of a database's stores, all but one. */
+/*
+ * Frees the queues of a store that is gone, or of all others of its database; to
+ * be called by its scheduler, when leases and listeners are gone.
+ */
 void
-evsched_queue_forget(Oid database, Oid keep_table)
+evsched_queue_forget(EvschedStore store, bool others)
 {
 	LWLockAcquire(evsched_directory_lock, LW_EXCLUSIVE);
-	for (int i = 0; i < queues->num_used; i++)
+	for (int i = 0; i < evsched_queue_slots(); i++)
 	{
-		if (slots[i].store.database == database && slots[i].store.table != keep_table)
+		if (evsched_store_is_meant(slots[i].store, store, others))
 			vacate_slot(i);
 	}
 	LWLockRelease(evsched_directory_lock);
 }
 
 /*
- * Gives up the slot of a database.  Gone: its queues' slots are for all others
- * from now on.  Else only where no queue was ever used.
+ * Gives up the slot of a database; its queues' slots are for all others from now
+ * on.  Unless it is gone, only where no queue is used and nobody asks for it.
  */
 void
 evsched_queue_release(int database, bool gone)
@@ -273,17 +275,18 @@ evsched_queue_release(int database, bool gone)
 		if (gone)
 			vacate_slot(i);
 	}
-	for (int i = 0; gone && i < queues->num_used; i++)
-	{
-		if (slots[i].database != database)
-			continue;
-		slots[i].database = EVSCHED_NO_SLOT;
-		slots[i].dirty = false;
-	}
-	if (gone)
-		slots[evsched_max_queues + database].dirty = false;
 	if (gone || (!used && !evsched_database_is_asked_for(database)))
+	{
+		for (int i = 0; i < queues->num_used; i++)
+		{
+			if (slots[i].database != database)
+				continue;
+			slots[i].database = EVSCHED_NO_SLOT;
+			slots[i].dirty = false;
+		}
+		slots[evsched_max_queues + database].dirty = false;
 		evsched_database_vacate(database);
+	}
 	LWLockRelease(evsched_directory_lock);
 }
 
@@ -349,14 +352,14 @@ make_slot(EvschedStore store, const char *name)
 static int
 free_slot(int database)
 {
-	TimestampTz now;
+	int64		now;
 	int			found = EVSCHED_NO_SLOT;
 
 	if (queues->num_used < evsched_max_queues)
 		return queues->num_used++;
 
-	now = GetCurrentTimestamp();
-	if (!TimestampDifferenceExceeds(queues->swept_at, now, SWEEP_PAUSE_MS))
+	now = evsched_lease_clock();
+	if (now - queues->swept_at < SWEEP_PAUSE_MS * INT64CONST(1000))
 		return EVSCHED_NO_SLOT;
 	for (int i = 0; i < evsched_max_queues; i++)
 	{

@@ -61,7 +61,7 @@ extern EvschedQueue *evsched_queue_get(int slot);
 extern bool evsched_queue_copy_name(int slot, char *name);
 extern bool evsched_queue_is_shared(const EvschedQueue *queue);
 extern void evsched_queue_for_each(EvschedStore store, void (*visit) (int slot));
-extern void evsched_queue_forget(Oid database, Oid keep_table);
+extern void evsched_queue_forget(EvschedStore store, bool others);
 extern void evsched_queue_release(int database, bool gone);
 
 extern void evsched_queue_touch(int slot);

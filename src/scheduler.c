@@ -64,18 +64,23 @@ static int	database = EVSCHED_NO_SLOT;
 static Attention **attentions;	/* by slot; NULL until needed */
 static dlist_head pending;
 static int64 check_readers_at = PG_INT64_MAX;	/* µs, monotonic */
+static int64 clock_offset;		/* of the wall clock to the monotonic one, µs */
 
 static int	compare_times(const pairingheap_node *a, const pairingheap_node *b, void *arg);
 
 static pairingheap timed = {.ph_compare = compare_times};	/* those with a time */
 
 static void connect_to(Oid oid);
-static bool find_store(void);
+static EvschedStore find_store(Oid last_table);
+static void leave_if_gone(void);
+static void forget_store(EvschedStore gone);
+static void leave_if_held(void);
 static void run_loop(void);
 static void look_again(void);
 static void wait_for_update(void);
 static void collect_touched(void);
 static void collect_timed(TimestampTz now);
+static bool clock_was_set(TimestampTz now, int64 clock);
 static void add_pending(Attention *attention);
 static void run_pending(void);
 static void run_turn(Attention *attention);
@@ -104,15 +109,20 @@ evsched_scheduler_launch(Oid oid, BackgroundWorkerHandle **handle)
 void
 evsched_scheduler_main(Datum oid)
 {
+	Oid			last_table;
+
 	connect_to(DatumGetObjectId(oid));
-	if (!find_store())
+	last_table = evsched_database_served_table(database);
+	store = find_store(last_table);
+	if (!OidIsValid(store.table))
 	{
+		forget_store((EvschedStore) {MyDatabaseId, last_table});
 		evsched_database_set_wanted(database, false);
 		proc_exit(0);
 	}
-	evsched_lease_forget(store.database, store.table);
-	evsched_listener_forget(store.database, store.table);
-	evsched_queue_forget(store.database, store.table);
+	evsched_lease_forget(store, true);
+	evsched_listener_forget(store, true);
+	evsched_queue_forget(store, true);
 
 	attentions = MemoryContextAllocZero(TopMemoryContext,
 										sizeof(Attention *) * evsched_queue_slots());
@@ -123,7 +133,26 @@ evsched_scheduler_main(Datum oid)
 	(void) evsched_queue_find(store, "default");
 	evsched_mark_start_all(store);
 	check_readers_at = 0;
-	run_loop();
+	PG_TRY();
+	{
+		if (current)
+			evsched_command_refresh();
+		run_loop();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		/* The extension may have been dropped while it was at work. */
+		MemoryContextSwitchTo(TopMemoryContext);
+		error = CopyErrorData();
+		FlushErrorState();
+		evsched_process_abort();
+		LWLockReleaseAll();
+		leave_if_gone();
+		ReThrowError(error);
+	}
+	PG_END_TRY();
 }
 
 static void
@@ -138,6 +167,7 @@ connect_to(Oid oid)
 	on_shmem_exit(resign, 0);
 	if (!evsched_database_set_scheduler(database, InvalidOid))
 		proc_exit(0);			/* one is there; the launcher will see to it */
+	leave_if_held();
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(oid, InvalidOid, 0);
 
@@ -154,28 +184,61 @@ connect_to(Oid oid)
 	pgstat_report_appname("evsched scheduler");
 }
 
-/* Is the extension there, and the same as before? */
-static bool
-find_store(void)
+/*
+ * The store that is there now, table InvalidOid where there is none; waits for
+ * whoever drops the last one.
+ */
+static EvschedStore
+find_store(Oid last_table)
 {
-	EvschedStore found = {0};
+	EvschedStore found = {MyDatabaseId, InvalidOid};
+	bool		exists;
 
 	evsched_process_begin();
-	/* Waits for whoever drops it, and learns of it. */
-	if (evsched_table_exists())
-		LockRelationOid(evsched_table_store().table, AccessShareLock);
-	if (OidIsValid(get_extension_oid(EVSCHED_NAME, true)) && evsched_table_exists())
+	if (OidIsValid(last_table))
+		LockRelationOid(last_table, AccessShareLock);
+	/* In this order: they are dropped in one transaction. */
+	exists = evsched_table_exists();
+	if (OidIsValid(get_extension_oid(EVSCHED_NAME, true)))
 	{
+		if (!exists && !evsched_table_exists())
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("a table or index of extension evsched is missing or was renamed")));
 		found = evsched_table_store();
 		current = evsched_table_is_current();
-		if (current)
-			evsched_command_refresh();
 	}
 	evsched_process_end();
-	if (OidIsValid(store.table) && !evsched_store_equal(found, store))
-		return false;
-	store = found;
-	return OidIsValid(store.table);
+	return found;
+}
+
+/* The launcher looks what is there instead. */
+static void
+leave_if_gone(void)
+{
+	if (evsched_store_equal(find_store(store.table), store))
+		return;
+	forget_store(store);
+	proc_exit(0);
+}
+
+/* Gives back what listeners and receivers of a store had that is dropped. */
+static void
+forget_store(EvschedStore gone)
+{
+	if (!OidIsValid(gone.table))
+		return;
+	evsched_lease_forget(gone, false);
+	evsched_listener_forget(gone, false);
+	evsched_queue_forget(gone, false);
+}
+
+/* Somebody wants the database for himself. */
+static void
+leave_if_held(void)
+{
+	if (evsched_database_is_held(database))
+		proc_exit(0);
 }
 
 static void
@@ -183,10 +246,12 @@ run_loop(void)
 {
 	for (;;)
 	{
+		TimestampTz now;
 		int64		clock;
 
 		ResetLatch(MyLatch);
 		evsched_process_interrupts();
+		leave_if_held();
 		if (evsched_database_take_recheck(database))
 			look_again();
 		if (!current)
@@ -203,7 +268,9 @@ run_loop(void)
 		if (check_readers_at <= clock)
 			check_readers_at = evsched_reader_check(store, clock);
 		collect_touched();
-		collect_timed(GetCurrentTimestamp());
+		/* A pause, or a time to wait for, may have moved far away. */
+		now = GetCurrentTimestamp();
+		collect_timed(clock_was_set(now, clock) ? DT_NOEND : now);
 		if (!dlist_is_empty(&pending))
 			run_pending();
 		else
@@ -211,13 +278,16 @@ run_loop(void)
 	}
 }
 
-/* The extension may be gone or updated, roles and settings may have changed. */
+/*
+ * The extension may be gone or updated, roles and settings may have changed: what
+ * could not be handed out may be now.
+ */
 static void
 look_again(void)
 {
-	if (!find_store())
-		proc_exit(0);			/* the launcher looks what is there instead */
-	/* What could not be handed out may be now. */
+	leave_if_gone();
+	if (current)
+		evsched_command_refresh();
 	evsched_mark_note_all(store);
 }
 
@@ -262,6 +332,16 @@ collect_timed(TimestampTz now)
 	}
 }
 
+/* Has somebody set the wall clock since this was asked?  It is slewed more slowly. */
+static bool
+clock_was_set(TimestampTz now, int64 clock)
+{
+	int64		moved = now - clock - clock_offset;
+
+	clock_offset += moved;
+	return moved > USECS_PER_SEC || moved < -USECS_PER_SEC;
+}
+
 static void
 add_pending(Attention *attention)
 {
@@ -286,6 +366,7 @@ run_pending(void)
 
 		attention->pending = false;
 		evsched_process_interrupts();
+		leave_if_held();
 		if (evsched_store_equal(evsched_queue_get(attention->slot)->store, store))
 			run_turn(attention);
 	}

@@ -5,8 +5,7 @@ use warnings;
 
 use Evsched qw(start_server session listener on_time near nothing_early
   scheduler_pid new_scheduler wait_asleep wait_until);
-use File::Basename qw(dirname);
-use IPC::Open2;
+use Evsched::Ledger;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
@@ -87,8 +86,8 @@ is(schedulers(), 1, 'and is replaced when it dies, by one');
 $_->quit for $ann, $bob;
 
 # Load: four posters, four listeners, each with a ledger of its own.
-my %client;
-my %kind = (
+my $ledger = Evsched::Ledger->new(
+	$server->connstr('postgres'),
 	p1 => 'post',
 	p2 => 'post',
 	p3 => 'post',
@@ -97,66 +96,6 @@ my %kind = (
 	c2 => 'each',
 	c3 => 'batch',
 	c4 => 'batch');
-
-sub start_client
-{
-	my ($name) = @_;
-	my $client = {};
-
-	$client->{ledger} = "$PostgreSQL::Test::Utils::tmp_check/ledger_$name";
-	$client->{pid}    = open2(
-		$client->{out},     $client->{in},
-		'/usr/bin/python3', dirname(__FILE__) . '/ledger_process.py',
-		$kind{$name},       $server->connstr('postgres') . ' user=' . getpwuid($<),
-		$name,              $client->{ledger});
-	$client{$name} = $client;
-	return;
-}
-
-sub stop_client
-{
-	my ($name) = @_;
-
-	close($client{$name}{in});
-	waitpid($client{$name}{pid}, 0);
-	return $?;
-}
-
-# The lines of the ledgers: [word, number, time].
-sub lines
-{
-	my @names = @_;
-
-	return map { [split] } map { split /\n/, slurp_file($client{$_}{ledger}) } @names;
-}
-
-sub listeners
-{
-	return grep { $kind{$_} ne 'post' } sort keys %kind;
-}
-
-sub posters
-{
-	return grep { $kind{$_} eq 'post' } sort keys %kind;
-}
-
-# Waits until each of the listeners has got and confirmed about so many more events.
-sub let_work
-{
-	my ($n) = @_;
-
-	for my $name (listeners())
-	{
-		my $before = -s $client{$name}{ledger} // 0;
-
-		eval {
-			wait_until(sub { (-s $client{$name}{ledger} // 0) > $before + $n * 65 },
-				"$name to work");
-			1;
-		} or do { tell_state(); die $@; };
-	}
-	return;
-}
 
 # What it looks like when nothing goes on.
 sub tell_state
@@ -170,18 +109,21 @@ SELECT pid, backend_type, application_name, state, wait_event, backend_xmin, que
 FROM pg_stat_activity WHERE backend_type ~ 'client|evsched';
 SQL
 	diag($out, $err);
-	diag(join(' ', map { "$_ " . (-s $client{$_}{ledger} // 'none') } sort keys %client));
 	return;
 }
 
-start_client($_) for sort keys %kind;
-let_work(100);
+sub let_work
+{
+	return $ledger->let_work(100, \&tell_state);
+}
+
+let_work();
 for (1 .. 3)
 {
 	$old = scheduler_pid($server);
 	$server->safe_psql('postgres', "SELECT pg_terminate_backend($old)");
 	new_scheduler($server, $old);
-	let_work(100);
+	let_work();
 }
 pass('the scheduler is terminated: it goes on');
 
@@ -196,7 +138,7 @@ for (1 .. 2)
 			return $pid != 0 && $pid != $old;
 		},
 		'the server to recover');
-	let_work(100);
+	let_work();
 }
 pass('the scheduler is killed: the server recovers, and it goes on');
 
@@ -212,49 +154,16 @@ for (1 .. 2)
 		},
 		'the processes of the server to end');
 	$server->start;
-	let_work(100);
+	let_work();
 }
 pass('the server is killed: it goes on after a start');
 
-is_deeply([ map { stop_client($_) } posters() ], [ (0) x 4 ], 'the posters end');
+is_deeply([ $ledger->stop($ledger->posters) ], [ (0) x 4 ], 'the posters end');
 ok( $server->poll_query_until(
 		'postgres', q(SELECT count(*) = 0 FROM evsched.event WHERE queue = 'ledger')),
 	'everything is confirmed in the end');
-is_deeply([ map { stop_client($_) } listeners() ], [ (0) x 4 ], 'the listeners end');
-
-# The books.
-my (%posted, %got, %confirmed_at, %confirmations);
-$posted{ $_->[1] } = $_->[0] for lines(posters());
-for my $line (lines(listeners()))
-{
-	my ($word, $number, $at) = @$line;
-
-	push @{ $got{$number} }, $at if $word eq 'got';
-	$confirmed_at{$number} = $at if $word eq 'confirmed';
-	$confirmations{$number}++    if $word eq 'confirmed';
-}
-my @posted  = grep { $posted{$_} eq 'posted' } keys %posted;
-my @unknown = grep { $posted{$_} eq 'unknown' } keys %posted;
-my $again   = 0;
-for my $number (keys %confirmed_at)
-{
-	$again += grep { $_ > $confirmed_at{$number} } @{ $got{$number} };
-}
-note(
-	sprintf(
-		'%d posted, %d unknown, %d delivered, %d more than once, %d confirmed',
-		scalar @posted,
-		scalar @unknown,
-		scalar keys %got,
-		scalar(grep { @$_ > 1 } values %got),
-		scalar keys %confirmed_at));
-cmp_ok(scalar @posted, '>', 1000, 'there was a load');
-is(scalar(grep { !$got{$_} } @posted), 0, 'every event that was committed was delivered');
-is(scalar(grep { ($posted{$_} // '') !~ /^(posted|unknown)$/ } keys %got),
-	0, 'no other was');
-is($again, 0, 'nothing was delivered again after its confirmation');
-is(scalar(grep { $_ > 1 } values %confirmations), 0, 'nothing was confirmed twice');
-is(scalar keys %got, @posted + grep({ $got{$_} } @unknown), 'the count adds up');
+is_deeply([ $ledger->stop($ledger->listeners) ], [ (0) x 4 ], 'the listeners end');
+cmp_ok($ledger->check_books, '>', 1000, 'there was a load');
 is($server->safe_psql('postgres', 'SELECT count(*) FROM evsched.dead_event'),
 	0, 'deliveries that a crash cut off are not counted');
 

@@ -6,7 +6,8 @@
 post: posts events to queue "ledger", one after another; each tenth is rolled back.
 each, batch: a listener of that queue that confirms what it gets, one event or one
 notification at a time. When its connection ends it comes back. Ends with its standard
-input. A line of the ledger is `WORD NUMBER TIME`, NUMBER being that of the event:
+input. A line of the ledger is `WORD NUMBER TIME`, NUMBER being that of the event (got:
+and its num_retries):
 
     posted      its commit was acknowledged        got         it was delivered
     rolled      rolled back, or refused            confirmed   its commit was acknowledged
@@ -27,8 +28,8 @@ kind, conninfo, name, path = sys.argv[1:]
 ledger = open(path, "w", buffering=1)
 
 
-def note(word, number):
-    ledger.write(f"{word} {number} {time.time():.6f}\n")
+def note(word, number, *more):
+    print(word, number, f"{time.time():.6f}", *more, file=ledger)
 
 
 def stopped(seconds=0):
@@ -91,9 +92,10 @@ def confirm(cursor, numbers):
 
 
 def handle(cursor, notification):
-    numbers = {event["id"]: event["payload"] for event in json.loads(notification)}
-    for number in numbers.values():
-        note("got", number)
+    events = json.loads(notification)
+    numbers = {event["id"]: event["payload"] for event in events}
+    for event in events:
+        note("got", event["payload"], event["num_retries"])
     if kind == "batch":
         confirm(cursor, numbers)
     else:
