@@ -19,6 +19,7 @@
 #include "key.h"
 #include "lease.h"
 #include "shared.h"
+#include "stop.h"
 #include "table.h"
 
 /* How reject goes about it. */
@@ -136,6 +137,7 @@ confirm_event(EvschedTable *table, int64 id)
 	if (evsched_table_change(table, id, decide_confirm, &now) != EVSCHED_DELETE)
 		return false;
 	evsched_effect_end_lease(table->store, id, true);
+	EVSCHED_STOP("confirm deleted");
 	return true;
 }
 

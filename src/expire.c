@@ -19,6 +19,7 @@
 #include "listener.h"
 #include "process.h"
 #include "shared.h"
+#include "stop.h"
 #include "table.h"
 
 /* How many leases are dealt with in one transaction. */
@@ -54,6 +55,7 @@ evsched_expire_run(EvschedStore store, int database, int64 clock)
 			expire_lease(&table, &over[i], now);
 	}
 	evsched_table_close(&table);
+	EVSCHED_STOP("lease over");
 	evsched_process_end();
 	return true;
 }

@@ -21,6 +21,7 @@
 #include "join.h"
 #include "listener.h"
 #include "shared.h"
+#include "stop.h"
 #include "table.h"
 
 #define CHANNEL_PREFIX	"evsched_"
@@ -63,6 +64,7 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 	Async_Listen(channel);
 	evsched_effect_join(evsched_listener_reserve(store, queue, channel, &terms,
 												   replaced_role));
+	EVSCHED_STOP("join reserved");
 	PG_RETURN_TEXT_P(cstring_to_text(channel));
 }
 

@@ -40,6 +40,7 @@
 #include "process.h"
 #include "queue.h"
 #include "scheduler.h"
+#include "stop.h"
 
 /* Pauses before a failed scheduler is started again. */
 #define FIRST_PAUSE_MS		100
@@ -270,6 +271,7 @@ start_scheduler(int slot, TimestampTz now)
 		if (!evsched_database_is_served(slot))
 			probing = slot;
 		short_of_workers = false;
+		EVSCHED_STOP("scheduler started");
 		return;
 	}
 	charge->handle = NULL;

@@ -29,6 +29,7 @@
 #include "mark.h"
 #include "queue.h"
 #include "shared.h"
+#include "stop.h"
 #include "table.h"
 
 #define DELIVERY_COLUMNS	8
@@ -179,6 +180,7 @@ begin_call(Pull *pull, EvschedStore store, EvschedScanMark *mark)
 		pull->slot = queue.slot;
 		if (pull->slot == EVSCHED_NO_SLOT)
 			break;
+		EVSCHED_STOP("slot found");
 		if (pull->leases)
 			begin_receiving(pull->slot);
 		else
@@ -251,6 +253,7 @@ pull_row(Pull *pull)
 	{
 		put_delivery(pull->rsinfo, table->row);
 		pull->got++;
+		EVSCHED_STOP("row pulled");
 	}
 	return attempt != EVSCHED_ATTEMPT_LOCKED;
 }
