@@ -1,0 +1,418 @@
+# Races, each led to the one moment at which it matters: a process stops at a point, another
+# does something there, and the first one goes on.
+use strict;
+use warnings;
+
+use Evsched qw(start_server session listener on_time blocked_in nothing_early
+  new_scheduler wait_asleep wait_until);
+use Evsched::Stop qw(require_stop_points stop_at wait_stopped go_on);
+use Test::More;
+use Time::HiRes qw(time);
+
+require_stop_points();
+
+my $server = start_server('race');
+my $admin  = session($server, 'admin');
+
+# Each story has a queue of its own.
+my $queue = 'queue0';
+
+sub scheduler
+{
+	return new_scheduler($server, 0);
+}
+
+sub someone
+{
+	my ($name, %options) = @_;
+
+	return listener(
+		$server, $name,
+		queue        => $queue,
+		max_events   => 10,
+		conf_timeout => '1 h',
+		%options);
+}
+
+# Posts events that are to be confirmed, or, with another number of retries, that are not.
+sub post
+{
+	my ($payloads, $max_retries) = @_;
+
+	return $admin->sql(<<"SQL");
+SELECT evsched.post_many('{$payloads}', queue => '$queue', max_retries => ${\($max_retries // 5)})
+SQL
+}
+
+# Stops a process there: who is given, or the scheduler.
+sub stop_next
+{
+	my ($point, $session) = @_;
+	my $pid = $session ? $session->pid : scheduler();
+
+	wait_asleep(scheduler(), 0.02);
+	stop_at($server, $pid, $point);
+	return $pid;
+}
+
+# The next n events of a listener, and what else has come then, in the order of payloads, as
+# "payload:retries ...". With confirm: it confirms them.
+sub gets
+{
+	my ($listener, $n, $confirm) = @_;
+	my @events = $listener->events($n);
+
+	wait_asleep(scheduler(), 0.02);
+	push @events, $listener->events_so_far;
+	if ($confirm)
+	{
+		$listener->confirm($_) for @events;
+	}
+	return join(' ', sort map { "$_->{payload}:$_->{num_retries}" } @events);
+}
+
+# Nothing is left of the story but what is dead; the next has another queue.
+sub ends
+{
+	my ($name, $dead) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is_deeply([ $admin->rows(<<"SQL") ], [ [ 0, 0, $dead // 0 ] ], "$name: the end");
+SELECT (SELECT count(*) FROM evsched.event WHERE queue = '$queue'),
+	   (SELECT count(*) FROM evsched._leases()),
+	   (SELECT count(*) FROM evsched.dead WHERE queue = '$queue')
+SQL
+	$queue++;
+	return;
+}
+
+# Committed while a turn is under way, after its snapshot: nobody wakes the scheduler, which
+# must find it itself.
+for my $point ('turn begun', 'turn notified', 'turn committed')
+{
+	my $ann       = someone('ann');
+	my $scheduler = stop_next($point);
+
+	post('1');
+	wait_stopped($server, $scheduler);
+	post('2');
+	$admin->sql("SELECT evsched.post_at('3', '-infinity', '$queue', max_retries => 5)");
+	$admin->sql("SELECT evsched.post('4', '300 ms', '$queue', max_retries => 5)");
+	go_on($server, $scheduler);
+	my @events = $ann->events(4);
+	is(join(' ', sort map { $_->{payload} } @events),
+		'1 2 3 4', "posted at '$point': all come");
+	on_time((grep { $_->{payload} == 4 } @events)[0],
+		"posted at '$point' for later: on time");
+	$ann->confirm($_) for @events;
+	$ann->quit;
+	ends("posted at '$point'");
+}
+
+# The same for a take, which raises the mark by what it saw.
+my $taker = session($server, 'taker');
+post('1, 2');
+stop_next('row pulled', $taker);
+$taker->send("SELECT string_agg(payload::text, ' ') FROM evsched.take('$queue', 9)");
+wait_stopped($server, $taker->pid);
+$admin->sql("SELECT evsched.post_at('3', '-infinity', '$queue', max_retries => 5)");
+go_on($server, $taker->pid);
+is($taker->reply->{rows}[0][0], '1 2', 'a take sees what was there when it began');
+is($taker->sql("SELECT payload FROM evsched.take('$queue', 9)"),
+	3, 'the next one what was posted meanwhile');
+ends('posted during a take');
+
+# A listener that a turn has chosen leaves, and another comes, who may get its slot.
+for my $how ('leave', 'leave and release', 'be terminated')
+{
+	for my $point ('turn begun', 'turn claimed')
+	{
+		my $name      = "chosen to $how at '$point'";
+		my $ann       = someone('ann');
+		my $scheduler = stop_next($point);
+		my $claimed   = $point eq 'turn claimed';
+
+		$admin->sql(<<"SQL");
+SELECT evsched.post('1', queue => '$queue', max_retries => 5),
+	   evsched.post('2', queue => '$queue', max_retries => 0)
+SQL
+		wait_stopped($server, $scheduler);
+		if ($how eq 'be terminated')
+		{
+			kill('TERM', $ann->pid);
+			$ann->wait_lost;
+			wait_until(sub { !-e '/proc/' . $ann->pid }, 'it to end');
+		}
+		else
+		{
+			my $release = $how =~ /release/ ? 'true' : 'false';
+
+			is($ann->sql("SELECT evsched.leave('$queue', release => $release)"),
+				't', $name);
+		}
+		my $bob = someone('bob');
+		go_on($server, $scheduler);
+		if ($claimed && $how eq 'leave')
+		{
+			is(gets($ann, 1, 1), '1:0', "$name: it gets what was leased to it");
+			is(gets($bob, 1, 1), '2:0', "$name: the other gets the rest");
+		}
+		else
+		{
+			my $counted = $claimed && $how eq 'be terminated' ? 1 : 0;
+
+			is(gets($bob, 2, 1), "1:$counted 2:0", "$name: the other gets all");
+			is(gets($ann, 0), '', "$name: and it nothing")
+			  if !$claimed && $how ne 'be terminated';
+		}
+		$_->quit for $ann, $bob;
+		ends($name);
+	}
+}
+
+# The one that a turn is about to tell leaves.
+{
+	my $ann       = someone('ann', max_events => 0);
+	my $scheduler = stop_next('turn begun');
+
+	post('1');
+	wait_stopped($server, $scheduler);
+	$ann->sql("SELECT evsched.leave('$queue')");
+	my $bob = someone('bob', max_events => 0);
+	go_on($server, $scheduler);
+	ok($bob->telling, 'chosen to be told, it leaves: another is told');
+	is($bob->sql("SELECT payload FROM evsched.take('$queue', 9)"), 1, 'and takes it');
+	is_deeply([ $ann->tellings_so_far ], [], 'it is not told');
+	$_->quit for $ann, $bob;
+	ends('chosen to be told');
+}
+
+# A turn that has told somebody fails: nobody was told.
+{
+	my $ann       = someone('ann', max_events => 0);
+	my $scheduler = stop_next('turn notified');
+
+	post('1');
+	wait_stopped($server, $scheduler);
+	kill('TERM', $scheduler);
+	new_scheduler($server, $scheduler);
+	ok($ann->telling, 'the scheduler is terminated when it has told somebody: told again');
+	wait_asleep(scheduler(), 0.02);
+	is_deeply([ $ann->tellings_so_far ], [], 'once');
+	is($ann->sql("SELECT payload FROM evsched.take('$queue', 9)"), 1, 'it takes it');
+	$ann->quit;
+	ends('told again');
+}
+
+# A turn that has sent a lot that is not confirmed fails: nothing was sent.
+{
+	my $ann       = someone('ann', max_events => 100);
+	my $scheduler = stop_next('turn notified');
+
+	$admin->sql(<<"SQL");
+SELECT evsched.post_many(array_agg(to_jsonb(repeat('x', 7000))), queue => '$queue')
+FROM generate_series(1, 9)
+SQL
+	wait_stopped($server, $scheduler);
+	kill('TERM', $scheduler);
+	new_scheduler($server, $scheduler);
+	my @batch;
+	while (my $event = $ann->event_within(2)) { push @batch, $event; }
+	is(scalar @batch, 9, 'the scheduler is terminated when it has sent a lot: sent again');
+	$ann->quit;
+	ends('sent again');
+}
+
+# Who rejects an event is about to end its lease, when it is given back and leased to another:
+# that lease is not his to end.
+{
+	my $ann    = someone('ann');
+	my $reject = session($server, 'reject');
+
+	post('1');
+	my $event = $ann->event;
+	stop_next('effects committed', $reject);
+	$reject->send("SELECT evsched.reject($event->{id}, '0 s')");
+	wait_stopped($server, $reject->pid);
+	$ann->sql("SELECT evsched.leave('$queue', release => true)");
+	my $bob = someone('bob');
+	is(gets($bob, 1), '1:1', 'rejected, the lease not yet ended: it is leased to another');
+	go_on($server, $reject->pid);
+	is($reject->reply->{rows}[0][0], 't', 'who rejected it is through');
+	is(gets($bob, 0), '', 'it does not come again');
+	is($bob->sql("SELECT unconfirmed FROM evsched.listeners WHERE node = 'bob'"),
+		1, 'the lease is still there');
+	is($bob->confirm($event), 't', 'and is confirmed');
+	$_->quit for $ann, $bob;
+	ends('rejected');
+}
+
+# The lease of an event runs out while it is being confirmed. It runs on; where that is rolled
+# back, it is over at once, and where it is committed, that is all.
+for my $end ('COMMIT', 'ROLLBACK')
+{
+	my $ann     = someone('ann', conf_timeout => '200 ms');
+	my $confirm = session($server, 'confirm');
+
+	post('1');
+	my $event = $ann->event;
+	$confirm->sql('BEGIN');
+	stop_next('confirm deleted', $confirm);
+	$confirm->send("SELECT evsched.confirm($event->{id})");
+	wait_stopped($server, $confirm->pid);
+	# looked at again and again, at last after long pauses
+	wait_until(
+		sub {
+			$admin->sql(<<"SQL") eq 't';
+SELECT deadline > clock_timestamp() + interval '600 ms' FROM evsched._leases()
+WHERE deadline > now() + interval '1 ms'
+UNION ALL SELECT false LIMIT 1
+SQL
+		},
+		'its time to be over for long');
+	is($ann->event_within(0), undef, "over while it is confirmed: it does not come");
+	go_on($server, $confirm->pid);
+	is($confirm->reply->{rows}[0][0], 't', 'confirmed');
+	my $ended = time;
+	$confirm->sql($end);
+	if ($end eq 'ROLLBACK')
+	{
+		my $again = $ann->event;
+
+		on_time($again, "$end: it comes again at once", $ended);
+		is("$again->{payload}:$again->{num_retries}", '1:1', 'counted once');
+		is($ann->confirm($again), 't', 'and is confirmed');
+	}
+	is(gets($ann, 0), '', "$end: it does not come again");
+	$_->quit for $ann, $confirm;
+	ends("confirmed too late, $end");
+}
+
+# The other way round: it is confirmed while the scheduler counts it, or gives it up.
+for my $max_retries (5, 1)
+{
+	my $ann     = someone('ann', conf_timeout => '200 ms');
+	my $confirm = session($server, 'confirm');
+	my $dies    = $max_retries == 1;
+
+	post('1', $max_retries);
+	my $event = $ann->event;
+	$event = $ann->event if $dies;
+	my $scheduler = scheduler();
+	stop_at($server, $scheduler, 'lease over');
+	wait_stopped($server, $scheduler);
+	$confirm->send("SELECT evsched.confirm($event->{id})");
+	ok(blocked_in($server, $confirm, 'transactionid'), 'it is confirmed while it is over');
+	go_on($server, $scheduler);
+	is($confirm->reply->{rows}[0][0],
+		$dies ? 'f' : 't', $dies ? 'it is dead: no longer to confirm' : 'counted, and done');
+	wait_asleep(scheduler(), 0.02);
+	$_->quit for $ann, $confirm;
+	ends('confirmed when it is over', $dies ? 1 : 0);
+}
+
+# Two queues and one slot (and that of `default`), which is given to whoever needs it: who has
+# found it, and not used it yet, looks again.
+my $few = start_server('few', conf => 'evsched.max_queues = 2');
+my $one = session($few, 'one');
+
+# Queue `one` has the slot, and is empty.
+sub gets_slot
+{
+	wait_until(
+		sub {
+			$one->sql(q(SELECT count(*) FROM evsched.take('one')));
+			slots() eq 'default one';
+		},
+		'the slot to be given to one');
+	wait_asleep(new_scheduler($few, 0), 0.02);
+	return;
+}
+
+# Its session does something, and stops when it has found that.
+sub finds_slot
+{
+	my ($sql) = @_;
+
+	gets_slot();
+	stop_at($few, $one->pid, 'slot found');
+	$one->send($sql);
+	wait_stopped($few, $one->pid);
+	return;
+}
+
+# Who has a slot.
+sub slots
+{
+	return $few->safe_psql('postgres',
+		q(SELECT string_agg(queue, ' ' ORDER BY queue) FROM evsched.queues));
+}
+
+sub few_sql
+{
+	my ($sql) = @_;
+
+	return $few->safe_psql('postgres', $sql);
+}
+
+finds_slot(q(SELECT payload FROM evsched.take('one', 9)));
+my $two = listener($few, 'two', queue => 'two');
+is(slots(), 'default two', 'a take has found its slot: it is given to a listener');
+few_sql(q(SELECT evsched.post('1', '-1 h', 'one', max_retries => 5)));
+go_on($few, $one->pid);
+is_deeply($one->reply->{rows}, [ [1] ], 'the take finds what is due all the same');
+few_sql(q(SELECT evsched.post('2', queue => 'two', max_retries => 5)));
+my $event = $two->event;
+is("$event->{payload} " . $two->confirm($event), '2 t', 'the listener is served');
+$two->quit;
+
+finds_slot($one->join_call(queue => 'one'));
+$two = listener($few, 'two', queue => 'two');
+is(slots(), 'default two', 'a join has found its slot: it is given to a listener');
+go_on($few, $one->pid);
+is($one->reply->{error}, undef, 'the join goes on');
+few_sql(q(SELECT evsched.post('1', queue => 'one', max_retries => 5)));
+few_sql(q(SELECT evsched.post('2', queue => 'two', max_retries => 5)));
+for my $session ([ $one, 1 ], [ $two, 2 ])
+{
+	my ($listener, $payload) = @$session;
+
+	$event = $listener->event;
+	is("$event->{payload} " . $listener->confirm($event),
+		"$payload t", "queue $event->{queue} is served");
+}
+$_->quit for $one, $two;
+
+# Its slot is given away while a poster has not committed, and a listener joins in the one
+# that the rest share.
+$one = session($few, 'one');
+my $poster = session($few, 'poster');
+gets_slot();
+$poster->sql('BEGIN');
+$poster->sql(q(SELECT evsched.post('3', queue => 'one', max_retries => 5)));
+$two = listener($few, 'two', queue => 'two');
+is(slots(), 'default two', 'a post is not committed: its slot is given to a listener');
+$one->join(queue => 'one');
+wait_asleep(new_scheduler($few, 0), 0.02);
+$poster->sql('COMMIT');
+is($one->confirm($one->event), 't', 'committed: it comes to whoever waits for it');
+$_->quit for $one, $two, $poster;
+
+# A receive that is terminated at its rows does not keep the slot for ever.
+$one = session($few, 'one');
+$poster = session($few, 'poster');
+gets_slot();
+few_sql(q(SELECT evsched.post_many('{1, 2}', queue => 'one', max_retries => 5)));
+stop_at($few, $one->pid, 'row pulled');
+$one->send(q(SELECT evsched.receive('one', 2)));
+wait_stopped($few, $one->pid);
+kill('TERM', $one->pid);
+wait_until(sub { !-e '/proc/' . $one->pid }, 'it to end');
+is($poster->sql(q(SELECT count(*) FROM evsched.take('one', 9))),
+	2, 'a receive is terminated: both are there');
+$two = listener($few, 'two', queue => 'two');
+is(slots(), 'default two', 'and the slot is free for others');
+$_->quit for $two, $poster;
+
+nothing_early();
+done_testing();
