@@ -53,7 +53,7 @@ static EvschedQueue *slots;
 static HTAB *cache;
 
 static int	find_slot(EvschedStore store, const char *name);
-static int	make_slot(EvschedStore store, const char *name);
+static EvschedQueueRef make_slot(EvschedStore store, const char *name);
 static int	free_slot(int database);
 static bool is_busy(EvschedQueue *queue);
 static void vacate_slot(int slot);
@@ -150,9 +150,7 @@ evsched_queue_find(EvschedStore store, const char *name)
 	}
 	entry = hash_search(cache, &key, HASH_ENTER, &found);
 	entry->ref.slot = EVSCHED_NO_SLOT;
-	entry->ref.slot = make_slot(store, name);
-	if (entry->ref.slot != EVSCHED_NO_SLOT)
-		entry->ref.generation = slots[entry->ref.slot].generation;
+	entry->ref = make_slot(store, name);
 	return entry->ref;
 }
 
@@ -290,10 +288,14 @@ find_slot(EvschedStore store, const char *name)
 	return slot;
 }
 
-/* The queue's slot, made if need be, else the one that the rest share. */
-static int
+/*
+ * The queue's slot, made if need be, else the one that the rest share.  It may be
+ * given away as soon as the lock is released; then the reference is stale.
+ */
+static EvschedQueueRef
 make_slot(EvschedStore store, const char *name)
 {
+	EvschedQueueRef ref = {EVSCHED_NO_SLOT, 0};
 	int			database;
 	int			shared;
 	int			slot;
@@ -303,7 +305,7 @@ make_slot(EvschedStore store, const char *name)
 	if (database == EVSCHED_NO_SLOT)
 	{
 		LWLockRelease(evsched_directory_lock);
-		return EVSCHED_NO_SLOT;
+		return ref;
 	}
 	shared = evsched_max_queues + database;
 	if (slots[shared].store.database == InvalidOid ||
@@ -327,8 +329,10 @@ make_slot(EvschedStore store, const char *name)
 			*bucket = slot;
 		}
 	}
+	ref.slot = slot == EVSCHED_NO_SLOT ? shared : slot;
+	ref.generation = slots[ref.slot].generation;
 	LWLockRelease(evsched_directory_lock);
-	return slot == EVSCHED_NO_SLOT ? shared : slot;
+	return ref;
 }
 
 /*
