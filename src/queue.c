@@ -56,6 +56,7 @@ static int	find_slot(EvschedStore store, const char *name);
 static EvschedQueueRef make_slot(EvschedStore store, const char *name);
 static int	free_slot(int database);
 static bool is_busy(EvschedQueue *queue);
+static bool close_slot(EvschedQueue *queue);
 static void vacate_slot(int slot);
 static void occupy_slot(int slot, EvschedStore store, const char *name, int database);
 static int *bucket_of(EvschedStore store, const char *name);
@@ -356,9 +357,7 @@ free_slot(int database)
 	{
 		EvschedQueue *queue = &slots[i];
 
-		if (queue->store.database != InvalidOid &&
-			!is_busy(queue) &&
-			!evsched_place_before(queue->low, EVSCHED_PLACE_NEVER))
+		if (queue->store.database != InvalidOid && close_slot(queue))
 			vacate_slot(i);
 		if (queue->store.database == InvalidOid &&
 			(queue->database == database || queue->database == EVSCHED_NO_SLOT))
@@ -379,6 +378,26 @@ is_busy(EvschedQueue *queue)
 	busy = queue->in_turn || queue->receivers > 0 || queue->deleters > 0;
 	SpinLockRelease(&queue->mutex);
 	return busy || queue->num_listeners > 0 || queue->num_leases > 0;
+}
+
+/*
+ * Under both locks: if nobody needs the slot, its generation ends, in the same
+ * moment: whoever announces something in it later, by a reference found before,
+ * announces nothing.
+ */
+static bool
+close_slot(EvschedQueue *queue)
+{
+	bool		idle;
+
+	SpinLockAcquire(&queue->mutex);
+	idle = !queue->in_turn && queue->receivers == 0 && queue->deleters == 0 &&
+		queue->num_listeners == 0 && queue->num_leases == 0 &&
+		!evsched_place_before(queue->low, EVSCHED_PLACE_NEVER);
+	if (idle)
+		queue->generation++;
+	SpinLockRelease(&queue->mutex);
+	return idle;
 }
 
 /* Under the directory lock: nobody has this slot any more. */
