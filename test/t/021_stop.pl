@@ -242,7 +242,7 @@ sub dies_in_count
 {
 	my ($point, $death) = @_;
 	my $name     = "scheduler $death at '$point' of a lease";
-	my $listener = someone('a', conf_timeout => '300 ms');
+	my $listener = someone('a', conf_timeout => '2 s');
 	my $pid      = scheduler();
 
 	post(1);
