@@ -83,17 +83,17 @@ sub ask
 	return stop_at($server, $pid, $point);
 }
 
-# A process that has stopped dies: terminated, killed, or killed with the server.
+# A process that has stopped dies: by an error, terminated, killed, or killed with the server.
 sub dies
 {
 	my ($pid, $point, $death) = @_;
 
-	wait_stopped($server, $pid);
+	wait_stopped($server, $pid) if $point;
 	my @frozen = splice @frozen;
 	return crash($server) if $death eq 'killed with the server';
 	return crash($server, $pid, @frozen) if $death eq 'killed';
 	kill('CONT', @frozen);
-	kill('TERM', $pid);
+	kill($death eq 'failing' ? 'INT' : 'TERM', $pid);
 	go_on($server, $pid) if $held{$point};
 	return wait_until(sub { !-e "/proc/$pid" }, "process $pid to end");
 }
@@ -153,7 +153,7 @@ SQL
 	$listener->pump(sub { @{ $listener->{events} } == 2 }, 'both events')
 	  if $point eq 'turn committed';
 	dies($pid, $point, $death);
-	if ($death ne 'terminated')
+	if ($death =~ /killed/)
 	{
 		$listener->wait_lost;
 		is(join(' ', map { $_->{payload} } $listener->events_so_far),
@@ -182,17 +182,20 @@ sub dies_in_post
 	return ends($name);
 }
 
-# One that takes or receives, in the middle of it: everything is there again.
+# One that takes or receives, in the middle of it or, without a point, before its commit:
+# everything is there again.
 sub dies_in_pull
 {
-	my ($function, $death) = @_;
-	my $name   = "$function $death";
+	my ($function, $point, $death) = @_;
+	my $name   = "$function $death " . ($point ? "at '$point'" : 'before its commit');
 	my $puller = session($server, 'puller');
 
 	post(1, 2, 3);
-	ask($puller->pid, 'row pulled');
+	ask($puller->pid, $point) if $point;
+	$puller->sql('BEGIN');
 	$puller->send("SELECT payload FROM evsched.$function('$queue', 2)");
-	dies($puller->pid, 'row pulled', $death);
+	$puller->reply unless $point;
+	dies($puller->pid, $point, $death);
 	is(harvest(someone('a'), 3), '1:0 2:0 3:0', "$name: all are there, uncounted");
 	return ends($name);
 }
@@ -289,13 +292,13 @@ SQL
 	return ends($name);
 }
 
-# All that dies by itself comes before a crash, so that the launcher has no reason to wait
-# longer and longer before it starts a scheduler.
+# The scheduler that is killed comes after those that die alone: a new launcher does not wait
+# longer and longer before it starts another.
 for my $point ('turn begun', 'turn claimed', 'turn notified', 'effects committed',
 	'leases ended', 'turn committed')
 {
 	dies_in_turn($point, $_)
-	  for 'terminated', 'killed',
+	  for $held{$point} ? () : 'failing', 'terminated', 'killed',
 	  $point =~ /committed/ ? 'killed with the server' : ();
 }
 for my $point ('post inserted', 'effects committed', 'leases ended')
@@ -305,7 +308,10 @@ for my $point ('post inserted', 'effects committed', 'leases ended')
 }
 for my $death ('terminated', 'killed')
 {
-	dies_in_pull($_, $death) for 'take', 'receive';
+	for my $function ('take', 'receive')
+	{
+		dies_in_pull($function, $_, $death) for 'slot found', 'row pulled', '';
+	}
 	dies_in_join($death);
 }
 for my $point ('confirm deleted', 'effects committed', 'leases ended')

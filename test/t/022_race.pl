@@ -223,28 +223,35 @@ SQL
 	ends('sent again');
 }
 
-# Who rejects an event is about to end its lease, when it is given back and leased to another:
+# Who moves an event is about to end its lease, when it is given back and leased to another:
 # that lease is not his to end.
+my %move = (
+	reject       => q(SELECT evsched.reject(%d, '0 s')),
+	change_delay => q(SELECT evsched.change_delay(%d, '0 s')),
+	UPDATE       => q(UPDATE evsched.event SET due_at = now() WHERE id = %d RETURNING true));
+for my $how (sort keys %move)
 {
-	my $ann    = someone('ann');
-	my $reject = session($server, 'reject');
+	my $ann   = someone('ann');
+	my $mover = session($server, 'mover');
 
 	post('1');
 	my $event = $ann->event;
-	stop_next('effects committed', $reject);
-	$reject->send("SELECT evsched.reject($event->{id}, '0 s')");
-	wait_stopped($server, $reject->pid);
+	stop_next('effects committed', $mover);
+	$mover->send(sprintf $move{$how}, $event->{id});
+	wait_stopped($server, $mover->pid);
 	$ann->sql("SELECT evsched.leave('$queue', release => true)");
 	my $bob = someone('bob');
-	is(gets($bob, 1), '1:1', 'rejected, the lease not yet ended: it is leased to another');
-	go_on($server, $reject->pid);
-	is($reject->reply->{rows}[0][0], 't', 'who rejected it is through');
+	is( gets($bob, 1),
+		$how eq 'reject' ? '1:1' : '1:0',
+		"moved by $how, the lease not yet ended: it is leased to another");
+	go_on($server, $mover->pid);
+	is($mover->reply->{rows}[0][0], 't', 'who moved it is through');
 	is(gets($bob, 0), '', 'it does not come again');
 	is($bob->sql("SELECT unconfirmed FROM evsched.listeners WHERE node = 'bob'"),
 		1, 'the lease is still there');
 	is($bob->confirm($event), 't', 'and is confirmed');
-	$_->quit for $ann, $bob;
-	ends('rejected');
+	$_->quit for $ann, $bob, $mover;
+	ends("moved by $how");
 }
 
 # The lease of an event runs out while it is being confirmed. It runs on; where that is rolled
