@@ -49,6 +49,7 @@ evsched_expire_run(EvschedStore store, int database, int64 clock)
 		return false;
 	evsched_process_begin();
 	evsched_table_open_for_write(&table, "evsched lease");
+	EVSCHED_STOP("lease collected");
 	for (int i = 0; i < n; i++)
 	{
 		if (evsched_store_equal(over[i].store, store))

@@ -319,7 +319,10 @@ for my $point ('confirm deleted', 'effects committed', 'leases ended')
 	dies_in_confirm($point, $_)
 	  for 'terminated', 'killed', $point ne 'leases ended' ? 'killed with the server' : ();
 }
-dies_in_count('lease over',        $_) for 'terminated', 'killed';
+for my $point ('lease collected', 'lease over')
+{
+	dies_in_count($point, $_) for 'terminated', 'killed';
+}
 dies_in_count('effects committed', 'killed with the server');
 launcher_dies($_) for 'terminated', 'killed';
 

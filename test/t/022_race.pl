@@ -297,6 +297,37 @@ SQL
 	ends("confirmed too late, $end");
 }
 
+# The scheduler has collected a lease that is over, when it is extended, or ended and granted
+# anew: not its to count any more.
+my %lease = (
+	extend  => sub { $_[0]->sql("SELECT evsched.extend($_[1], '1 h')"); },
+	confirm => sub { $_[0]->sql("SELECT evsched.confirm($_[1])"); },
+	receive => sub {
+		$_[0]->sql("SELECT evsched.leave('$queue', release => true)");
+		$_[0]->sql("SELECT id = $_[1] FROM evsched.receive('$queue', 1, '1 h')");
+	});
+for my $how (sort keys %lease)
+{
+	my $ann       = someone('ann', conf_timeout => '300 ms');
+	my $scheduler = stop_next('lease collected');
+
+	post('1');
+	my $event = $ann->event;
+	wait_stopped($server, $scheduler);
+	is($lease{$how}->($ann, $event->{id}), 't', "$how of an event whose lease is over");
+	go_on($server, $scheduler);
+	is(gets($ann, 0), '', 'it does not come again');
+	is_deeply(
+		[   $ann->rows(
+				"SELECT state, num_retries FROM evsched.events WHERE queue = '$queue'")
+		],
+		$how eq 'confirm' ? [] : [ [ 'delivered', 0 ] ],
+		"$how: it is not counted");
+	$ann->confirm($event);
+	$ann->quit;
+	ends($how);
+}
+
 # The other way round: it is confirmed while the scheduler counts it, or gives it up.
 for my $max_retries (5, 1)
 {
