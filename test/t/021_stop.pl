@@ -332,13 +332,13 @@ my $moving = new_scheduler($server, 0, 'moving');
 my $mover  = session($server, 'mover');
 $mover->sql('BEGIN');
 $mover->sql('ALTER DATABASE moving RENAME TO moved');
-ok(!-e "/proc/$moving", 'a database is renamed: its scheduler is gone');
+wait_until(sub { !-e "/proc/$moving" }, 'its scheduler to go');
 kill('TERM', $mover->pid);
 new_scheduler($server, $moving, 'moving');
 my $served = listener($server, 'served', dbname => 'moving');
 $served->sql(q(SELECT evsched.post('1')));
 is($served->event->{payload}, 1,
-	'who renamed it is terminated before his commit: it is served');
+	'who renames a database is terminated before his commit: it is served');
 
 nothing_early();
 done_testing();
