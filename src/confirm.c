@@ -22,6 +22,7 @@
 #include "right.h"
 #include "setting.h"
 #include "shared.h"
+#include "stop.h"
 #include "table.h"
 
 /* How reject goes about it. */
@@ -163,6 +164,7 @@ confirm_event(EvschedTable *table, int64 id)
 	if (evsched_table_change(table, id, decide_confirm, &now) != EVSCHED_DELETE)
 		return false;
 	evsched_effect_end_lease(table->store, id, true);
+	EVSCHED_STOP("confirm deleted");
 	return true;
 }
 

@@ -23,6 +23,7 @@
 #include "database.h"
 #include "mark.h"
 #include "shared.h"
+#include "stop.h"
 
 /* Notes are found again by a hash, one for each of its values. */
 #define NUM_RECENT		256
@@ -216,7 +217,11 @@ end_transaction(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
+			if (num_deeds > 0 || num_notes > 0)
+				EVSCHED_STOP("effects committed");
 			apply_deeds(0, commit_deed);
+			if (num_deeds > 0 || num_notes > 0)
+				EVSCHED_STOP("leases ended");
 			apply_notes(0, true);
 			if (anywhere.database != InvalidOid)
 				evsched_mark_note_all(anywhere);

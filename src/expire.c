@@ -20,6 +20,7 @@
 #include "process.h"
 #include "setting.h"
 #include "shared.h"
+#include "stop.h"
 #include "table.h"
 
 /* How many leases are dealt with in one transaction. */
@@ -49,12 +50,14 @@ evsched_expire_run(EvschedStore store, int database, int64 clock)
 		return false;
 	evsched_process_begin();
 	evsched_table_open_for_write(&table, "evsched lease");
+	EVSCHED_STOP("lease collected");
 	for (int i = 0; i < n; i++)
 	{
 		if (evsched_store_equal(over[i].store, store))
 			expire_lease(&table, &over[i], now);
 	}
 	evsched_table_close(&table);
+	EVSCHED_STOP("lease over");
 	evsched_process_end();
 	return true;
 }

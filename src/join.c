@@ -22,6 +22,7 @@
 #include "listener.h"
 #include "right.h"
 #include "shared.h"
+#include "stop.h"
 #include "table.h"
 
 #define CHANNEL_PREFIX	"evsched_"
@@ -66,6 +67,7 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 	Async_Listen(channel);
 	evsched_effect_join(evsched_listener_reserve(store, queue, channel, &terms,
 												   replaced_role));
+	EVSCHED_STOP("join reserved");
 	PG_RETURN_TEXT_P(cstring_to_text(channel));
 }
 

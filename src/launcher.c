@@ -39,6 +39,7 @@
 #include "process.h"
 #include "queue.h"
 #include "scheduler.h"
+#include "stop.h"
 
 /* Pauses before a failed scheduler is started again. */
 #define FIRST_PAUSE_MS		100
@@ -296,6 +297,7 @@ start_scheduler(int slot, int64 now)
 	{
 		if (!evsched_database_is_served(slot))
 			probing = slot;
+		EVSCHED_STOP("scheduler started");
 		return;
 	}
 	charge->handle = NULL;

@@ -24,8 +24,9 @@
 #include "guc.h"
 #include "lease.h"
 #include "queue.h"
-#include "socket.h"
 #include "shared.h"
+#include "socket.h"
+#include "stop.h"
 
 static EvschedListener *slots;
 
@@ -84,6 +85,7 @@ evsched_listener_reserve(EvschedStore store, const char *queue_name,
 	for (;;)
 	{
 		queue = evsched_queue_find(store, queue_name);
+		EVSCHED_STOP("slot found");
 		make_room_for_mine();
 		LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 		if (queue.slot == EVSCHED_NO_SLOT ||

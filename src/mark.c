@@ -166,16 +166,18 @@ evsched_mark_end_turn(int slot, const EvschedScanMark *mark,
 /*
  * May take() delete rows of this queue without locking them first?  Only while
  * nobody has or grants leases in it, for a lease may come between a look at
- * the leases and the deletion.  True: end_deleting must follow.
+ * the leases and the deletion.  True: end_deleting must follow.  A slot that has
+ * been given to another queue is left alone, here and in the three below.
  */
 bool
-evsched_mark_begin_deleting(int slot)
+evsched_mark_begin_deleting(EvschedQueueRef ref)
 {
-	EvschedQueue *queue = evsched_queue_get(slot);
+	EvschedQueue *queue = evsched_queue_get(ref.slot);
 	bool		may;
 
 	SpinLockAcquire(&queue->mutex);
-	may = !queue->in_turn && queue->receivers == 0 && !queue->awaited &&
+	may = queue->generation == ref.generation &&
+		!queue->in_turn && queue->receivers == 0 && !queue->awaited &&
 		queue->num_leases == 0 && !evsched_queue_is_shared(queue);
 	if (may)
 		queue->deleters++;
@@ -184,19 +186,22 @@ evsched_mark_begin_deleting(int slot)
 }
 
 void
-evsched_mark_end_deleting(int slot)
+evsched_mark_end_deleting(EvschedQueueRef ref)
 {
-	EvschedQueue *queue = evsched_queue_get(slot);
-	bool		awaited;
+	EvschedQueue *queue = evsched_queue_get(ref.slot);
+	bool		awaited = false;
 
 	SpinLockAcquire(&queue->mutex);
-	queue->deleters--;
-	awaited = queue->deleters == 0 && queue->awaited;
-	if (awaited)
-		queue->awaited = false;
+	if (queue->generation == ref.generation)
+	{
+		queue->deleters--;
+		awaited = queue->deleters == 0 && queue->awaited;
+		if (awaited)
+			queue->awaited = false;
+	}
 	SpinLockRelease(&queue->mutex);
 	if (awaited)
-		evsched_queue_touch(slot);
+		evsched_queue_touch(ref.slot);
 }
 
 /*
@@ -204,28 +209,32 @@ evsched_mark_end_deleting(int slot)
  * are under way that do not look for them: come back in a moment.
  */
 bool
-evsched_mark_begin_receiving(int slot)
+evsched_mark_begin_receiving(EvschedQueueRef ref)
 {
-	EvschedQueue *queue = evsched_queue_get(slot);
-	bool		may;
+	EvschedQueue *queue = evsched_queue_get(ref.slot);
+	bool		may = true;
 
 	SpinLockAcquire(&queue->mutex);
-	may = queue->deleters == 0;
-	if (may)
-		queue->receivers++;
-	else
-		queue->awaited = true;
+	if (queue->generation == ref.generation)
+	{
+		may = queue->deleters == 0;
+		if (may)
+			queue->receivers++;
+		else
+			queue->awaited = true;
+	}
 	SpinLockRelease(&queue->mutex);
 	return may;
 }
 
 void
-evsched_mark_end_receiving(int slot)
+evsched_mark_end_receiving(EvschedQueueRef ref)
 {
-	EvschedQueue *queue = evsched_queue_get(slot);
+	EvschedQueue *queue = evsched_queue_get(ref.slot);
 
 	SpinLockAcquire(&queue->mutex);
-	queue->receivers--;
+	if (queue->generation == ref.generation)
+		queue->receivers--;
 	SpinLockRelease(&queue->mutex);
 }
 

@@ -26,9 +26,9 @@ extern void evsched_mark_raise(int slot, const EvschedScanMark *mark, EvschedPla
 extern bool evsched_mark_begin_turn(int slot, bool serving, EvschedScanMark *mark);
 extern bool evsched_mark_end_turn(int slot, const EvschedScanMark *mark,
 								  EvschedPlace low, EvschedPlace wake);
-extern bool evsched_mark_begin_deleting(int slot);
-extern void evsched_mark_end_deleting(int slot);
-extern bool evsched_mark_begin_receiving(int slot);
-extern void evsched_mark_end_receiving(int slot);
+extern bool evsched_mark_begin_deleting(EvschedQueueRef ref);
+extern void evsched_mark_end_deleting(EvschedQueueRef ref);
+extern bool evsched_mark_begin_receiving(EvschedQueueRef ref);
+extern void evsched_mark_end_receiving(EvschedQueueRef ref);
 
 #endif							/* EVSCHED_MARK_H */

@@ -27,6 +27,7 @@
 #include "role.h"
 #include "shared.h"
 #include "statement.h"
+#include "stop.h"
 #include "table.h"
 
 /* How many rows of post_many are put into the table at a time. */
@@ -159,6 +160,7 @@ post_one(FunctionCallInfo fcinfo, TimestampTz due_at)
 	open_for_post(&table, &post, "evsched.post()");
 	id = insert_event(&table, &post);
 	evsched_table_close(&table);
+	EVSCHED_STOP("post inserted");
 	PG_RETURN_INT64(id);
 }
 

@@ -31,6 +31,7 @@
 #include "right.h"
 #include "setting.h"
 #include "shared.h"
+#include "stop.h"
 #include "table.h"
 
 #define DELIVERY_COLUMNS	8
@@ -43,7 +44,8 @@ typedef struct Pull
 {
 	EvschedTable table;
 	const char *queue;
-	int			slot;			/* EVSCHED_NO_SLOT: without shared memory */
+	EvschedQueueRef ref;		/* of the queue */
+	int			slot;			/* the same; EVSCHED_NO_SLOT: without shared memory */
 	bool		deleting;		/* rows may be deleted without locking them */
 	bool		leases;			/* receive, not take */
 	int64		conf_timeout;	/* µs, of receive */
@@ -61,7 +63,7 @@ static void scan_queue(Pull *pull, EvschedPlace from, TimestampTz now);
 static bool pull_row(Pull *pull);
 static EvschedAttempt remove_row(Pull *pull);
 static EvschedAttempt lease_row(Pull *pull);
-static void begin_receiving(int slot);
+static void begin_receiving(EvschedQueueRef ref);
 static void answer_told(Pull *pull);
 static void put_delivery(ReturnSetInfo *rsinfo, TupleTableSlot *row);
 static EvschedVerdict decide_fetch(EvschedTable *table, void *arg);
@@ -184,21 +186,20 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 static void
 begin_call(Pull *pull, EvschedStore store, EvschedScanMark *mark)
 {
-	EvschedQueueRef queue;
-
 	pull->deleting = !pull->leases;
 	while (evsched_shared_ready())
 	{
-		queue = evsched_queue_find(store, pull->queue);
-		pull->slot = queue.slot;
+		pull->ref = evsched_queue_find(store, pull->queue);
+		pull->slot = pull->ref.slot;
 		if (pull->slot == EVSCHED_NO_SLOT)
 			break;
+		EVSCHED_STOP("slot found");
 		if (pull->leases)
-			begin_receiving(pull->slot);
+			begin_receiving(pull->ref);
 		else
-			pull->deleting = evsched_mark_begin_deleting(pull->slot);
+			pull->deleting = evsched_mark_begin_deleting(pull->ref);
 		evsched_mark_begin_scan(pull->slot, mark);
-		if (mark->generation == queue.generation)
+		if (mark->generation == pull->ref.generation)
 			break;
 		end_call(0, PointerGetDatum(pull));
 	}
@@ -211,9 +212,9 @@ end_call(int code, Datum pull_datum)
 	Pull	   *pull = (Pull *) DatumGetPointer(pull_datum);
 
 	if (pull->slot != EVSCHED_NO_SLOT && pull->leases)
-		evsched_mark_end_receiving(pull->slot);
+		evsched_mark_end_receiving(pull->ref);
 	else if (pull->slot != EVSCHED_NO_SLOT && pull->deleting)
-		evsched_mark_end_deleting(pull->slot);
+		evsched_mark_end_deleting(pull->ref);
 }
 
 static void
@@ -266,6 +267,7 @@ pull_row(Pull *pull)
 	{
 		put_delivery(pull->rsinfo, table->row);
 		pull->got++;
+		EVSCHED_STOP("row pulled");
 	}
 	return attempt != EVSCHED_ATTEMPT_LOCKED;
 }
@@ -322,9 +324,9 @@ lease_row(Pull *pull)
 
 /* Waits for calls of take under way that do not look for leases. */
 static void
-begin_receiving(int slot)
+begin_receiving(EvschedQueueRef ref)
 {
-	while (!evsched_mark_begin_receiving(slot))
+	while (!evsched_mark_begin_receiving(ref))
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 RECEIVING_PAUSE_MS, PG_WAIT_EXTENSION);

@@ -52,9 +52,10 @@ static EvschedQueue *slots;
 static HTAB *cache;
 
 static int	find_slot(EvschedStore store, const char *name);
-static int	make_slot(EvschedStore store, const char *name);
+static EvschedQueueRef make_slot(EvschedStore store, const char *name);
 static int	free_slot(int database);
 static bool is_busy(EvschedQueue *queue);
+static bool close_slot(EvschedQueue *queue);
 static void vacate_slot(int slot);
 static void occupy_slot(int slot, EvschedStore store, const char *name, int database);
 static int *bucket_of(EvschedStore store, const char *name);
@@ -159,9 +160,7 @@ evsched_queue_find(EvschedStore store, const char *name)
 	}
 	entry = hash_search(cache, &key, HASH_ENTER, &found);
 	entry->ref.slot = EVSCHED_NO_SLOT;
-	entry->ref.slot = make_slot(store, name);
-	if (entry->ref.slot != EVSCHED_NO_SLOT)
-		entry->ref.generation = slots[entry->ref.slot].generation;
+	entry->ref = make_slot(store, name);
 	return entry->ref;
 }
 
@@ -303,10 +302,14 @@ find_slot(EvschedStore store, const char *name)
 	return slot;
 }
 
-/* The queue's slot, made if need be, else the one that the rest share. */
-static int
+/*
+ * The queue's slot, made if need be, else the one that the rest share.  It may be
+ * given away as soon as the lock is released; then the reference is stale.
+ */
+static EvschedQueueRef
 make_slot(EvschedStore store, const char *name)
 {
+	EvschedQueueRef ref = {EVSCHED_NO_SLOT, 0};
 	int			database;
 	int			shared;
 	int			slot;
@@ -316,7 +319,7 @@ make_slot(EvschedStore store, const char *name)
 	if (database == EVSCHED_NO_SLOT)
 	{
 		LWLockRelease(evsched_directory_lock);
-		return EVSCHED_NO_SLOT;
+		return ref;
 	}
 	shared = evsched_max_queues + database;
 	if (slots[shared].store.database == InvalidOid ||
@@ -340,8 +343,10 @@ make_slot(EvschedStore store, const char *name)
 			*bucket = slot;
 		}
 	}
+	ref.slot = slot == EVSCHED_NO_SLOT ? shared : slot;
+	ref.generation = slots[ref.slot].generation;
 	LWLockRelease(evsched_directory_lock);
-	return slot == EVSCHED_NO_SLOT ? shared : slot;
+	return ref;
 }
 
 /*
@@ -365,9 +370,7 @@ free_slot(int database)
 	{
 		EvschedQueue *queue = &slots[i];
 
-		if (queue->store.database != InvalidOid &&
-			!is_busy(queue) &&
-			!evsched_place_before(queue->low, EVSCHED_PLACE_NEVER))
+		if (queue->store.database != InvalidOid && close_slot(queue))
 			vacate_slot(i);
 		if (queue->store.database == InvalidOid &&
 			(queue->database == database || queue->database == EVSCHED_NO_SLOT))
@@ -388,6 +391,26 @@ is_busy(EvschedQueue *queue)
 	busy = queue->in_turn || queue->receivers > 0 || queue->deleters > 0;
 	SpinLockRelease(&queue->mutex);
 	return busy || queue->num_listeners > 0 || queue->num_leases > 0;
+}
+
+/*
+ * Under both locks: if nobody needs the slot, its generation ends, in the same
+ * moment: whoever announces something in it later, by a reference found before,
+ * announces nothing.
+ */
+static bool
+close_slot(EvschedQueue *queue)
+{
+	bool		idle;
+
+	SpinLockAcquire(&queue->mutex);
+	idle = !queue->in_turn && queue->receivers == 0 && queue->deleters == 0 &&
+		queue->num_listeners == 0 && queue->num_leases == 0 &&
+		!evsched_place_before(queue->low, EVSCHED_PLACE_NEVER);
+	if (idle)
+		queue->generation++;
+	SpinLockRelease(&queue->mutex);
+	return idle;
 }
 
 /* Under the directory lock: nobody has this slot any more. */

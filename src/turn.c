@@ -26,6 +26,7 @@
 #include "right.h"
 #include "setting.h"
 #include "shared.h"
+#include "stop.h"
 #include "table.h"
 
 /* How many events are handed out in one transaction at the most. */
@@ -105,6 +106,7 @@ evsched_turn_run(EvschedStore store, int slot)
 	}
 	evsched_fence_wait();
 	evsched_process_end();
+	EVSCHED_STOP("turn committed");
 
 	if (!evsched_mark_end_turn(slot, &mark, low, wake))
 		next.again = true;
@@ -181,10 +183,12 @@ run_named(Turn *turn, int slot, EvschedPlace from, bool serving)
 	}
 	evsched_table_open_for_write(&turn->table, "evsched turn");
 	turn->now = GetCurrentTimestamp();
+	EVSCHED_STOP("turn begun");
 	if (lingers(&turn->hands))
 		count_available(turn, from);
 	hand_out(turn, from);
 	evsched_hand_send_all(&turn->hands);
+	EVSCHED_STOP("turn notified");
 	evsched_table_close(&turn->table);
 }
 
@@ -254,6 +258,7 @@ hand_row(Turn *turn, EvschedPlace place)
 		{
 			case EVSCHED_OFFER_TAKEN:
 				turn->handed++;
+				EVSCHED_STOP("turn claimed");
 				return true;
 			case EVSCHED_OFFER_PASSED:
 				return true;
