@@ -1,7 +1,7 @@
 # The install script is these pieces of sql/, in this order: state (tables, made
 # once), then code (functions and views, made again at every upgrade).
 SQL_STATE = head role event dead
-SQL_CODE = post schedule confirm pull join redrive view grant
+SQL_CODE = post schedule confirm pull join redrive view stat grant
 
 # Goals that need no PostgreSQL headers: each is a script, which builds and tests in
 # a scratch folder of its own. ONE=test/sql/post.sql picks one test of `check` or `accept`

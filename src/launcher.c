@@ -40,6 +40,7 @@
 #include "process.h"
 #include "queue.h"
 #include "scheduler.h"
+#include "stat.h"
 
 /* Pauses before a failed scheduler is started again. */
 #define FIRST_PAUSE_MS		100
@@ -261,6 +262,7 @@ start_scheduler(int slot, TimestampTz now)
 	{
 		evsched_lease_forget(oid, InvalidOid);
 		evsched_listener_forget(oid, InvalidOid);
+		evsched_stat_forget(oid, InvalidOid);
 		evsched_queue_release(slot, true);
 		return;
 	}

@@ -37,6 +37,7 @@
 #include "queue.h"
 #include "reader.h"
 #include "shared.h"
+#include "stat.h"
 #include "table.h"
 #include "timer.h"
 #include "turn.h"
@@ -44,6 +45,9 @@
 /* A queue that must be looked at again soon: at first after, at last after. */
 #define FIRST_PAUSE_MS		1
 #define LAST_PAUSE_MS		1000
+
+/* The clock was set when it went that much faster or slower than time. */
+#define CLOCK_STEP			(USECS_PER_SEC / 2)
 
 /* What the scheduler remembers of a queue. */
 typedef struct Attention
@@ -70,6 +74,8 @@ static pairingheap timed = {.ph_compare = compare_times};	/* those with a time *
 static void connect_to(Oid oid);
 static bool find_store(void);
 static void run_loop(void);
+static void watch_clock(void);
+static int64 clock_offset(void);
 static void collect_touched(void);
 static void collect_timed(TimestampTz now);
 static void add_pending(Attention *attention);
@@ -109,6 +115,8 @@ evsched_scheduler_main(Datum oid)
 	evsched_lease_forget(store.database, store.table);
 	evsched_listener_forget(store.database, store.table);
 	evsched_queue_forget(store.database, store.table);
+	evsched_stat_forget(store.database, store.table);
+	evsched_stat_start(database, store);
 
 	attentions = MemoryContextAllocZero(TopMemoryContext,
 										sizeof(Attention *) * evsched_queue_slots());
@@ -181,6 +189,7 @@ run_loop(void)
 		if (evsched_database_take_recheck(database) && !find_store())
 			proc_exit(0);		/* the launcher looks what is there instead */
 
+		watch_clock();
 		clock = evsched_lease_clock();
 		/* Who has not confirmed may be one who does not read. */
 		if (evsched_expire_run(store, database, clock))
@@ -192,8 +201,35 @@ run_loop(void)
 		if (!dlist_is_empty(&pending))
 			run_pending();
 		else
+		{
 			evsched_timer_sleep(next_wake(GetCurrentTimestamp()));
+			evsched_stat_wakeup(database);
+		}
 	}
+}
+
+/* Notes when somebody has set the clock since the last look. */
+static void
+watch_clock(void)
+{
+	static int64 last_offset = 0;
+	int64		offset = clock_offset();
+
+	/* Looked at twice: the process may have been stopped between two readings. */
+	if (last_offset != 0 && llabs(offset - last_offset) > CLOCK_STEP)
+	{
+		offset = clock_offset();
+		if (llabs(offset - last_offset) > CLOCK_STEP)
+			evsched_stat_clock_step(database, GetCurrentTimestamp());
+	}
+	last_offset = offset;
+}
+
+/* How far the wall clock is ahead of the monotonic one, in µs. */
+static int64
+clock_offset(void)
+{
+	return GetCurrentTimestamp() - evsched_lease_clock();
 }
 
 /* Queues in which something happened. */

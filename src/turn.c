@@ -19,10 +19,12 @@
 #include "lease.h"
 #include "listener.h"
 #include "mark.h"
+#include "notice.h"
 #include "process.h"
 #include "queue.h"
 #include "reader.h"
 #include "shared.h"
+#include "stat.h"
 #include "table.h"
 
 /* How many events are handed out in one transaction at the most. */
@@ -35,6 +37,7 @@ typedef struct Turn
 	EvschedTable table;
 	TimestampTz now;
 	EvschedHands hands;
+	TimestampTz *due_at;		/* of what was handed out */
 	int			handed;
 	TimestampTz *available;		/* due times, where somebody lingers */
 	int			num_available;
@@ -57,6 +60,7 @@ static bool lingers(const EvschedHands *hands);
 static void count_available(Turn *turn, EvschedPlace from);
 static bool must_linger(Turn *turn, const EvschedHand *hand);
 static bool rest_starving(Turn *turn);
+static void remember_handed(Turn *turn, TimestampTz due_at);
 
 /* Runs a turn; says when the queue wants the next. */
 EvschedNextTurn
@@ -70,6 +74,7 @@ evsched_turn_run(EvschedStore store, int slot)
 	bool		serving;
 	bool		may_serve;
 	int			n;
+	int64		sent = evsched_notice_sent();
 
 	evsched_process_begin();
 	n = collect_turns(store, slot, &turns, &serving);
@@ -99,6 +104,10 @@ evsched_turn_run(EvschedStore store, int slot)
 	}
 	evsched_process_end();
 
+	/* Until the turn has ended, its slot is not given away. */
+	for (int i = 0; i < n; i++)
+		evsched_stat_handed(slot, turns[i].due_at, turns[i].handed);
+	evsched_stat_turn(slot, next.progress, evsched_notice_sent() - sent);
 	if (!evsched_mark_end_turn(slot, &mark, low, wake))
 		next.again = true;
 	return next;
@@ -221,7 +230,7 @@ hand_row(Turn *turn, EvschedPlace place)
 		switch (evsched_hand_offer(&turn->hands, hand, &turn->table, once))
 		{
 			case EVSCHED_OFFER_TAKEN:
-				turn->handed++;
+				remember_handed(turn, place.due_at);
 				return true;
 			case EVSCHED_OFFER_PASSED:
 				return true;
@@ -343,4 +352,16 @@ rest_starving(Turn *turn)
 	queue->starving = true;
 	LWLockRelease(evsched_lease_lock);
 	return rest;
+}
+
+/* An event that was handed out; how late it is, the commit will tell. */
+static void
+remember_handed(Turn *turn, TimestampTz due_at)
+{
+	/* Room is made at 0 and at each power of two from 16 on. */
+	if (turn->due_at == NULL)
+		turn->due_at = palloc(sizeof(TimestampTz) * 16);
+	else if (turn->handed >= 16 && (turn->handed & (turn->handed - 1)) == 0)
+		turn->due_at = repalloc(turn->due_at, sizeof(TimestampTz) * turn->handed * 2);
+	turn->due_at[turn->handed++] = due_at;
 }
