@@ -428,7 +428,7 @@ occupy_slot(int slot, EvschedStore store, const char *name, int database)
 	queue->num_leases = 0;
 	queue->starving = false;
 	queue->told = EVSCHED_NO_SLOT;
-	evsched_stat_move_in(slot, store, name);
+	evsched_stat_move_in(slot, evsched_max_queues + database, store, name);
 }
 
 static int *

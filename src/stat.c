@@ -12,7 +12,10 @@
  * The postmaster keeps the counters in a file over a clean restart
  * (stat_file.c).  What it has read back waits in slots that nobody has, from the
  * last one down, until its queue or scheduler gets a slot and takes it over.
- * Where all slots are needed, what still waits is lost.
+ *
+ * A queue that loses its slot, or waits in one that another needs, adds what it
+ * has counted to what those have that share a slot; what waits in the way of
+ * another database is lost.
  */
 #include "postgres.h"
 
@@ -54,9 +57,11 @@ typedef struct Stats
 } Stats;
 
 static Stats *stats;
+static const EvschedQueueStat no_queue;
 
-static void read_queue(const QueueRecord *record, EvschedQueueStat *stat);
-static void write_queue(QueueRecord *record, const EvschedQueueStat *stat, bool waiting);
+static void read_queue(int slot, EvschedQueueStat *stat);
+static void write_queue(int slot, const EvschedQueueStat *stat, bool waiting);
+static void add_to_shared(int shared_slot, const EvschedQueueStat *stat);
 static EvschedSchedulerStat *scheduler_of(int slot);
 static int	find_waiting_queue(EvschedStore store, const char *queue);
 static int	find_scheduler(EvschedStore store);
@@ -87,64 +92,56 @@ evsched_stat_attach(void *area, bool found)
 	on_shmem_exit(save, 0);
 }
 
-/* A queue gets a slot: it goes on counting where it had come to, or begins. */
+/*
+ * A queue gets a slot: it goes on counting where it had come to, or begins.  Who
+ * waits in this slot goes to where the queue has waited, if it has.
+ */
 void
-evsched_stat_move_in(int slot, EvschedStore store, const char *queue)
+evsched_stat_move_in(int slot, int shared_slot, EvschedStore store, const char *queue)
 {
-	QueueRecord *record = &stats->queues[slot];
-	EvschedQueueStat stat = {.store = store, .since = GetCurrentTimestamp()};
-	EvschedQueueStat other = {0};
 	int			waiting = find_waiting_queue(store, queue);
+	bool		displaces = stats->queues[slot].waiting && waiting != slot;
+	EvschedQueueStat displaced;
+	EvschedQueueStat stat = {.store = store, .since = GetCurrentTimestamp()};
 
+	read_queue(slot, &displaced);
 	strlcpy(stat.queue, queue, sizeof(stat.queue));
 	if (waiting != EVSCHED_NO_SLOT)
-		read_queue(&stats->queues[waiting], &stat);
-	if (waiting != EVSCHED_NO_SLOT || record->waiting)
-		stats->num_waiting--;
-	/* Who waits in this slot goes to where the queue has waited, if it has. */
-	if (waiting != EVSCHED_NO_SLOT && waiting != slot)
 	{
-		if (record->waiting)
-			read_queue(record, &other);
-		write_queue(&stats->queues[waiting], &other, record->waiting);
+		read_queue(waiting, &stat);
+		write_queue(waiting, displaces ? &displaced : &no_queue, displaces);
 	}
-	write_queue(record, &stat, false);
+	write_queue(slot, &stat, false);
+	if (displaces && waiting == EVSCHED_NO_SLOT)
+		add_to_shared(shared_slot, &displaced);
+	if (displaces || waiting != EVSCHED_NO_SLOT)
+		stats->num_waiting--;
 }
 
-/*
- * A queue loses its slot.  What it has counted is counted for those that share
- * one from now on, if it is of the same store.
- */
+/* A queue loses its slot. */
 void
 evsched_stat_move_out(int slot, int shared_slot)
 {
-	QueueRecord *shared = &stats->queues[shared_slot];
 	EvschedQueueStat stat;
-	EvschedQueueStat nothing = {0};
 
-	read_queue(&stats->queues[slot], &stat);
-	write_queue(&stats->queues[slot], &nothing, false);
-	if (slot == shared_slot || !evsched_store_equal(shared->store, stat.store))
-		return;
-	evsched_stat_count(shared_slot, stat.counts);
-	evsched_lateness_merge(&shared->lateness, &stat.lateness);
+	read_queue(slot, &stat);
+	write_queue(slot, &no_queue, false);
+	add_to_shared(shared_slot, &stat);
 }
 
 /* Drops what waits for stores of a database that are gone, all but one. */
 void
 evsched_stat_forget(Oid database, Oid keep_table)
 {
-	EvschedQueueStat nothing = {0};
-
 	LWLockAcquire(evsched_directory_lock, LW_EXCLUSIVE);
-	for (int i = 0; i < evsched_max_queues && stats->num_waiting > 0; i++)
+	for (int i = 0; i < evsched_queue_slots() && stats->num_waiting > 0; i++)
 	{
 		QueueRecord *record = &stats->queues[i];
 
 		if (!record->waiting || record->store.database != database ||
 			record->store.table == keep_table)
 			continue;
-		write_queue(record, &nothing, false);
+		write_queue(i, &no_queue, false);
 		stats->num_waiting--;
 	}
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
@@ -256,7 +253,7 @@ evsched_stat_queue(int slot, EvschedStore store, EvschedQueueStat *stat)
 {
 	if (!evsched_store_equal(stats->queues[slot].store, store))
 		return false;
-	read_queue(&stats->queues[slot], stat);
+	read_queue(slot, stat);
 	return true;
 }
 
@@ -273,20 +270,24 @@ evsched_stat_scheduler(EvschedStore store, EvschedSchedulerStat *stat)
 }
 
 static void
-read_queue(const QueueRecord *record, EvschedQueueStat *stat)
+read_queue(int slot, EvschedQueueStat *stat)
 {
+	QueueRecord *record = &stats->queues[slot];
+
 	memset(stat, 0, sizeof(*stat));
 	stat->store = record->store;
 	strlcpy(stat->queue, record->queue, sizeof(stat->queue));
 	stat->since = record->since;
 	for (int c = 0; c < EVSCHED_NUM_COUNTS; c++)
-		stat->counts[c] = pg_atomic_read_u64((pg_atomic_uint64 *) &record->counts[c]);
+		stat->counts[c] = pg_atomic_read_u64(&record->counts[c]);
 	stat->lateness = record->lateness;
 }
 
 static void
-write_queue(QueueRecord *record, const EvschedQueueStat *stat, bool waiting)
+write_queue(int slot, const EvschedQueueStat *stat, bool waiting)
 {
+	QueueRecord *record = &stats->queues[slot];
+
 	record->waiting = waiting;
 	record->store = stat->store;
 	strlcpy(record->queue, stat->queue, sizeof(record->queue));
@@ -294,6 +295,16 @@ write_queue(QueueRecord *record, const EvschedQueueStat *stat, bool waiting)
 	for (int c = 0; c < EVSCHED_NUM_COUNTS; c++)
 		pg_atomic_write_u64(&record->counts[c], stat->counts[c]);
 	record->lateness = stat->lateness;
+}
+
+/* Who has no slot any more is counted with those that share one, of his store. */
+static void
+add_to_shared(int shared_slot, const EvschedQueueStat *stat)
+{
+	if (!evsched_store_equal(stats->queues[shared_slot].store, stat->store))
+		return;
+	evsched_stat_count(shared_slot, stat->counts);
+	evsched_lateness_merge(&stats->queues[shared_slot].lateness, &stat->lateness);
 }
 
 /* That of a queue's slot. */
@@ -306,7 +317,7 @@ scheduler_of(int slot)
 static int
 find_waiting_queue(EvschedStore store, const char *queue)
 {
-	for (int i = 0; i < evsched_max_queues && stats->num_waiting > 0; i++)
+	for (int i = 0; i < evsched_queue_slots() && stats->num_waiting > 0; i++)
 	{
 		QueueRecord *record = &stats->queues[i];
 
@@ -347,9 +358,9 @@ load(void)
 
 	if (!evsched_stat_file_read(&file))
 		return;
-	stats->num_waiting = Min(file.num_queues, evsched_max_queues);
+	stats->num_waiting = Min(file.num_queues, evsched_queue_slots());
 	for (int i = 0; i < stats->num_waiting; i++)
-		write_queue(&stats->queues[evsched_max_queues - 1 - i], &file.queues[i], true);
+		write_queue(evsched_queue_slots() - 1 - i, &file.queues[i], true);
 	for (int i = 0; i < Min(file.num_schedulers, EVSCHED_MAX_DATABASES); i++)
 	{
 		SchedulerRecord *record = &stats->schedulers[EVSCHED_MAX_DATABASES - 1 - i];
@@ -371,7 +382,7 @@ save(int code, Datum arg)
 		return;
 	for (int i = 0; i < evsched_queue_slots(); i++)
 	{
-		read_queue(&stats->queues[i], &file.queues[file.num_queues]);
+		read_queue(i, &file.queues[file.num_queues]);
 		file.num_queues += has_counted(&file.queues[file.num_queues]);
 	}
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)

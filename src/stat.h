@@ -53,7 +53,8 @@ extern Size evsched_stat_size(void);
 extern void evsched_stat_attach(void *area, bool found);
 
 /* For these the caller holds the directory lock, exclusively. */
-extern void evsched_stat_move_in(int slot, EvschedStore store, const char *queue);
+extern void evsched_stat_move_in(int slot, int shared_slot, EvschedStore store,
+								 const char *queue);
 extern void evsched_stat_move_out(int slot, int shared_slot);
 
 /* These take it themselves. */
