@@ -87,53 +87,60 @@ SELECT 5, 'started', NOT s.stopped,
        'SELECT evsched.start();'
 FROM server s
 UNION ALL
-SELECT 6, 'origin', w.to_start IS NULL,
+SELECT 6, 'clock', coalesce(t.last_clock_step_at < pg_catalog.clock_timestamp() - '1 hour'::interval, true),
+       coalesce('set ' || t.clock_steps || ' times since ' || pg_catalog.date_trunc('second', t.stats_since)
+                || ', the last time at ' || pg_catalog.date_trunc('second', t.last_clock_step_at),
+                'nobody has set it'),
+       'Let a time service slew the clock: what is due follows the clock when it is set.'
+FROM (SELECT) AS always LEFT JOIN evsched._stat_scheduler() t ON t.last_clock_step_at IS NOT NULL
+UNION ALL
+SELECT 7, 'origin', w.to_start IS NULL,
        coalesce('events of these owners were restored or copied from elsewhere and wait: ' || w.to_start,
                 'the owners of all events are bound here'),
        'SELECT evsched.start();'
 FROM waiting w
 UNION ALL
-SELECT 7, 'missing roles', w.missing IS NULL,
+SELECT 8, 'missing roles', w.missing IS NULL,
        coalesce('events of these owners wait, for there is no such role any more: ' || w.missing,
                 'the owners of all events are there'),
        'Cancel the events; or, if they were restored from elsewhere, create the roles and run SELECT evsched.start().'
 FROM waiting w
 UNION ALL
-SELECT 8, 'fence', NOT s.fence OR pg_catalog.current_setting('synchronous_standby_names') <> '',
+SELECT 9, 'fence', NOT s.fence OR pg_catalog.current_setting('synchronous_standby_names') <> '',
        CASE WHEN NOT s.fence THEN 'evsched.fence is off'
             ELSE 'synchronous_standby_names = ' || pg_catalog.quote_literal(pg_catalog.current_setting('synchronous_standby_names')) END,
        'Set synchronous_standby_names: without it evsched.fence does nothing.'
 FROM server s
 UNION ALL
-SELECT 9, 'dead events', d.n = 0,
+SELECT 10, 'dead events', d.n = 0,
        CASE WHEN d.n = 0 THEN 'none' WHEN d.n = 1000 THEN '1000 or more' ELSE d.n::text END
        || coalesce(', the last at ' || d.last, ''),
        'Look at evsched.dead_event; then redrive or discard them.'
 FROM dead d
 UNION ALL
-SELECT 10, 'oldest lease', coalesce(s.oldest_lease < '1 hour', true),
+SELECT 11, 'oldest lease', coalesce(s.oldest_lease < '1 hour', true),
        s.leases || ' of ' || s.max_leases || ' leases in use'
        || coalesce(', the oldest for ' || pg_catalog.date_trunc('second', s.oldest_lease), ''),
        'Look at evsched.events for who does not confirm.'
 FROM server s
 UNION ALL
-SELECT 11, 'lease table', coalesce(s.leases < s.max_leases * 0.9, true),
+SELECT 12, 'lease table', coalesce(s.leases < s.max_leases * 0.9, true),
        s.leases || ' of ' || s.max_leases || ' leases in use',
        'Raise evsched.max_leases and restart the server; beyond it events wait.'
 FROM server s
 UNION ALL
-SELECT 12, 'vacuum', coalesce(o.age < '1 hour', true),
+SELECT 13, 'vacuum', coalesce(o.age < '1 hour', true),
        coalesce(o.who || ' holds back vacuum: ' || o.xids || ' transactions' || coalesce(', for ' || o.age, ''),
                 'nothing holds back vacuum'),
        'End that transaction, or drop that slot.'
 FROM (SELECT) AS always LEFT JOIN oldest_snapshot o ON true
 UNION ALL
-SELECT 13, 'triggers', d.names IS NULL,
+SELECT 14, 'triggers', d.names IS NULL,
        coalesce('not enabled always: ' || d.names, 'all are enabled always'),
        'ALTER TABLE ... ENABLE ALWAYS TRIGGER ...: without them plain writes wake nobody.'
 FROM disabled d
 UNION ALL
-SELECT 14, 'paused queues', true, coalesce(p.names, 'none'), NULL
+SELECT 15, 'paused queues', true, coalesce(p.names, 'none'), NULL
 FROM paused p;
 COMMENT ON VIEW evsched._check IS 'internal: what check() returns';
 

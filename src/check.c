@@ -9,11 +9,9 @@
 
 #include "access/htup_details.h"
 #include "access/xlog.h"
-#include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -31,7 +29,6 @@
 #define CHECK_COLUMNS	4
 #define SERVER_COLUMNS	12
 
-static void require_monitor(const char *function);
 static Interval *lease_age(EvschedStore store, int *num_leases);
 
 PG_FUNCTION_INFO_V1(evsched_sql_check);
@@ -45,7 +42,7 @@ evsched_sql_check(PG_FUNCTION_ARGS)
 	EvschedCaller caller;
 	uint64		n;
 
-	require_monitor("check()");
+	evsched_right_require_monitor("check()");
 	InitMaterializedSRF(fcinfo, 0);
 	evsched_statement_begin(&caller);
 	n = evsched_statement_read(EVSCHED_STMT_CHECK, NULL);
@@ -74,7 +71,7 @@ evsched_sql_server(PG_FUNCTION_ARGS)
 	Interval   *age = NULL;
 	TupleDesc	desc;
 
-	require_monitor("_server()");
+	evsched_right_require_monitor("_server()");
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	if (ready)
@@ -97,18 +94,6 @@ evsched_sql_server(PG_FUNCTION_ARGS)
 	values[11] = IntervalPGetDatum(age);
 	nulls[11] = age == NULL;
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
-}
-
-/* What concerns all roles is for those who look after the server. */
-static void
-require_monitor(const char *function)
-{
-	if (evsched_right_controls() || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for evsched.%s", function),
-			 errhint("A superuser, the owner of the database or a member of pg_monitor may call it.")));
 }
 
 /* How long the oldest lease has been held; NULL: nothing is delivered. */

@@ -102,7 +102,10 @@ evsched_sql_reject(PG_FUNCTION_ARGS)
 	evsched_table_open_for_write(&table, "evsched.reject()");
 	verdict = evsched_table_change(&table, PG_GETARG_INT64(0), decide_reject, &reject);
 	if (verdict != EVSCHED_KEEP)
+	{
 		evsched_effect_end_lease(table.store, PG_GETARG_INT64(0), false);
+		evsched_table_count(&table, EVSCHED_COUNT_FAILED);
+	}
 	if (verdict == EVSCHED_DELETE)
 		evsched_dead_add(table.row, reject.error ? text_to_cstring(reject.error) : "rejected", NULL);
 	evsched_table_close(&table);
@@ -164,6 +167,7 @@ confirm_event(EvschedTable *table, int64 id)
 	if (evsched_table_change(table, id, decide_confirm, &now) != EVSCHED_DELETE)
 		return false;
 	evsched_effect_end_lease(table->store, id, true);
+	evsched_table_count(table, EVSCHED_COUNT_CONFIRMED);
 	EVSCHED_STOP("confirm deleted");
 	return true;
 }

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "arg.h"
+#include "effect.h"
 #include "guc.h"
 #include "right.h"
 #include "setting.h"
@@ -55,6 +56,7 @@ evsched_dead_add(TupleTableSlot *row, const char *why, const char *sqlstate)
 	Datum		values[lengthof(columns) + 2];
 	char		nulls[lengthof(columns) + 3];
 	Interval	age = {.time = evsched_dead_age * USECS_PER_MINUTE};
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
 	EvschedCaller caller;
 	int			n = lengthof(columns);
 
@@ -73,6 +75,9 @@ evsched_dead_add(TupleTableSlot *row, const char *why, const char *sqlstate)
 	evsched_statement_run(EVSCHED_STMT_DEAD_ADD, values, nulls);
 	evsched_statement_run(EVSCHED_STMT_DEAD_PRUNE, (Datum[]) {IntervalPGetDatum(&age)}, NULL);
 	evsched_statement_end(&caller);
+
+	evsched_event_queue(row, queue);
+	evsched_effect_count(evsched_table_store(), queue, EVSCHED_COUNT_DEAD, 1);
 }
 
 /* redrive(queue, max_events) */

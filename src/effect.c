@@ -2,7 +2,7 @@
  * effect.c
  *		What the transaction of this process will do to shared memory when
  *		it ends: marks to lower, leases to end or to give back, listeners that
- *		join or leave.
+ *		join or leave, what is counted.
  *
  * Every process that writes events calls it.  An effect belongs to the
  * subtransaction that asked for it and, when that rolls back, is undone with
@@ -10,7 +10,9 @@
  * allocate nothing and raise nothing.
  *
  * Order at a commit: leases end first, then marks are lowered, so that whoever
- * passed over an event because of its lease is told of it afterwards.
+ * passed over an event because of its lease is told of it afterwards.  A
+ * transaction counts when it commits or is prepared: who finishes a prepared one
+ * does not know what was in it.
  */
 #include "postgres.h"
 
@@ -23,20 +25,30 @@
 #include "database.h"
 #include "mark.h"
 #include "shared.h"
+#include "stat.h"
 #include "stop.h"
 
 /* Notes are found again by a hash, one for each of its values. */
 #define NUM_RECENT		256
 
+/* What a subtransaction will do to a queue. */
 typedef struct Note
 {
-	int			level;			/* nesting level of its subtransaction */
-	bool		on_commit;		/* else on abort */
+	int			level;			/* nesting level of the subtransaction */
 	EvschedStore store;
 	EvschedQueueRef ref;
 	char		queue[EVSCHED_QUEUE_BYTES + 1];
-	EvschedPlace place;
+	EvschedPlace due;			/* available at commit; the last: nothing is */
+	EvschedPlace back;			/* available again at abort */
+	int64		counts[EVSCHED_NUM_COUNTS];
 } Note;
+
+typedef enum Outcome
+{
+	COMMITTED,
+	PREPARED,
+	ABORTED
+} Outcome;
 
 typedef enum DeedKind
 {
@@ -67,6 +79,7 @@ static Note *notes;
 static int	num_notes;
 static int	max_notes;
 static int	recent[NUM_RECENT];		/* numbers of notes; past the end: none */
+static int	last_used;				/* the same of the one that was asked for last */
 static Deed *deeds;
 static int64 num_deeds;
 static int64 max_deeds;
@@ -78,14 +91,15 @@ static void end_transaction(XactEvent event, void *arg);
 static void end_subtransaction(SubXactEvent event, SubTransactionId id,
 							   SubTransactionId parent, void *arg);
 static void forget_all(void);
-static void add_note(EvschedStore store, const char *queue, EvschedPlace place,
-					 bool on_commit);
+static Note *note_of(EvschedStore store, const char *queue);
+static bool is_note_of(int number, int level, EvschedStore store, const char *queue);
+static int	add_note(int level, EvschedStore store, const char *queue);
 static void add_deed(Deed deed);
 static void commit_deed(const Deed *deed);
 static void abort_deed(const Deed *deed);
 static void refuse_to_prepare(void);
 static void prepare_deed(const Deed *deed);
-static void apply_notes(int first, bool on_commit);
+static void apply_notes(int first, Outcome outcome);
 static void apply_deeds(int64 first, void (*apply) (const Deed *));
 static EvschedLease *find_lease(const Deed *deed);
 
@@ -99,13 +113,28 @@ evsched_effect_init(void)
 void
 evsched_effect_due(EvschedStore store, const char *queue, EvschedPlace place)
 {
-	add_note(store, queue, place, true);
+	Note	   *note = note_of(store, queue);
+
+	if (note != NULL)
+		note->due = evsched_place_min(note->due, place);
 }
 
 void
 evsched_effect_back(EvschedStore store, const char *queue, EvschedPlace place)
 {
-	add_note(store, queue, place, false);
+	Note	   *note = note_of(store, queue);
+
+	if (note != NULL)
+		note->back = evsched_place_min(note->back, place);
+}
+
+void
+evsched_effect_count(EvschedStore store, const char *queue, EvschedCount count, int64 n)
+{
+	Note	   *note = note_of(store, queue);
+
+	if (note != NULL)
+		note->counts[count] += n;
 }
 
 EvschedPlace
@@ -115,9 +144,8 @@ evsched_effect_first(EvschedStore store, const char *queue)
 
 	for (int i = 0; i < num_notes; i++)
 	{
-		if (notes[i].on_commit && evsched_store_equal(notes[i].store, store) &&
-			strcmp(notes[i].queue, queue) == 0)
-			first = evsched_place_min(first, notes[i].place);
+		if (evsched_store_equal(notes[i].store, store) && strcmp(notes[i].queue, queue) == 0)
+			first = evsched_place_min(first, notes[i].due);
 	}
 	return first;
 }
@@ -222,7 +250,7 @@ end_transaction(XactEvent event, void *arg)
 			apply_deeds(0, commit_deed);
 			if (num_deeds > 0 || num_notes > 0)
 				EVSCHED_STOP("leases ended");
-			apply_notes(0, true);
+			apply_notes(0, COMMITTED);
 			if (anywhere.database != InvalidOid)
 				evsched_mark_note_all(anywhere);
 			if (recheck)
@@ -233,7 +261,7 @@ end_transaction(XactEvent event, void *arg)
 
 		case XACT_EVENT_ABORT:
 			apply_deeds(0, abort_deed);
-			apply_notes(0, false);
+			apply_notes(0, ABORTED);
 			/* ROLLBACK PREPARED that failed half way may have freed rows */
 			if (anywhere.database != InvalidOid)
 				evsched_mark_note_all(anywhere);
@@ -247,6 +275,7 @@ end_transaction(XactEvent event, void *arg)
 
 		case XACT_EVENT_PREPARE:
 			apply_deeds(0, prepare_deed);
+			apply_notes(0, PREPARED);
 			forget_all();
 			break;
 
@@ -278,7 +307,7 @@ end_subtransaction(SubXactEvent event, SubTransactionId id,
 		while (first_note > 0 && notes[first_note - 1].level >= level)
 			first_note--;
 		apply_deeds(first_deed, abort_deed);
-		apply_notes(first_note, false);
+		apply_notes(first_note, ABORTED);
 		num_deeds = first_deed;
 		num_notes = first_note;
 	}
@@ -295,27 +324,41 @@ forget_all(void)
 	recheck = false;
 }
 
-/* Merged with the note of the same queue, level and kind, if it is at hand. */
-static void
-add_note(EvschedStore store, const char *queue, EvschedPlace place, bool on_commit)
+/*
+ * This subtransaction's note of a queue, made if none is at hand: then it may have
+ * another, and both apply.  NULL without shared memory.
+ */
+static Note *
+note_of(EvschedStore store, const char *queue)
 {
 	int			level = GetCurrentTransactionNestLevel();
-	uint32		hash = hash_bytes((const unsigned char *) queue, strlen(queue)) + on_commit;
-	int		   *recent_note = &recent[hash % NUM_RECENT];
-	Note	   *note;
+	int		   *number;
 
 	if (!evsched_shared_ready())
-		return;
-	if (*recent_note < num_notes)
-	{
-		note = &notes[*recent_note];
-		if (note->level == level && note->on_commit == on_commit &&
-			evsched_store_equal(note->store, store) && strcmp(note->queue, queue) == 0)
-		{
-			note->place = evsched_place_min(note->place, place);
-			return;
-		}
-	}
+		return NULL;
+	if (is_note_of(last_used, level, store, queue))
+		return &notes[last_used];
+	number = &recent[hash_bytes((const unsigned char *) queue, strlen(queue)) % NUM_RECENT];
+	if (!is_note_of(*number, level, store, queue))
+		*number = add_note(level, store, queue);
+	last_used = *number;
+	return &notes[last_used];
+}
+
+static bool
+is_note_of(int number, int level, EvschedStore store, const char *queue)
+{
+	return number < num_notes && notes[number].level == level &&
+		evsched_store_equal(notes[number].store, store) &&
+		strcmp(notes[number].queue, queue) == 0;
+}
+
+/* The number of a new note. */
+static int
+add_note(int level, EvschedStore store, const char *queue)
+{
+	Note	   *note;
+
 	if (num_notes == max_notes)
 	{
 		int			max = Max(max_notes * 2, 8);
@@ -327,13 +370,14 @@ add_note(EvschedStore store, const char *queue, EvschedPlace place, bool on_comm
 		max_notes = max;
 	}
 	note = &notes[num_notes];
+	memset(note, 0, sizeof(*note));
 	note->ref = evsched_queue_find(store, queue);
 	note->level = level;
-	note->on_commit = on_commit;
 	note->store = store;
 	strlcpy(note->queue, queue, sizeof(note->queue));
-	note->place = place;
-	*recent_note = num_notes++;
+	note->due = EVSCHED_PLACE_LAST;
+	note->back = EVSCHED_PLACE_LAST;
+	return num_notes++;
 }
 
 static void
@@ -442,12 +486,21 @@ prepare_deed(const Deed *deed)
 }
 
 static void
-apply_notes(int first, bool on_commit)
+apply_notes(int first, Outcome outcome)
 {
 	for (int i = first; i < num_notes; i++)
 	{
-		if (notes[i].on_commit == on_commit)
-			evsched_mark_note(notes[i].ref, notes[i].store, notes[i].queue, notes[i].place);
+		const Note *note = &notes[i];
+		EvschedPlace place = outcome == COMMITTED ? note->due :
+			outcome == ABORTED ? note->back : EVSCHED_PLACE_LAST;
+		int			slot = evsched_queue_resolve(note->ref, note->store, note->queue);
+
+		if (slot == EVSCHED_NO_SLOT)
+			continue;
+		if (outcome != ABORTED)
+			evsched_stat_count(slot, note->counts);
+		if (evsched_place_before(place, EVSCHED_PLACE_LAST))
+			evsched_mark_note_slot(slot, place);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "lease.h"
 #include "listener.h"
 #include "queue.h"
+#include "stat.h"
 
 extern void evsched_effect_init(void);
 
@@ -17,6 +18,10 @@ extern void evsched_effect_due(EvschedStore store, const char *queue, EvschedPla
 
 /* ... or when it does not. */
 extern void evsched_effect_back(EvschedStore store, const char *queue, EvschedPlace place);
+
+/* So many are counted for a queue when it commits. */
+extern void evsched_effect_count(EvschedStore store, const char *queue,
+								 EvschedCount count, int64 n);
 
 /* The first place in a queue that this transaction has written itself. */
 extern EvschedPlace evsched_effect_first(EvschedStore store, const char *queue);

@@ -75,6 +75,7 @@ expire_lease(EvschedTable *table, const EvschedLease *lease, TimestampTz now)
 			verdict == EVSCHED_KEEP)
 			return;
 		count_against_listener(lease);
+		evsched_table_count(table, EVSCHED_COUNT_FAILED);
 		if (verdict == EVSCHED_DELETE)
 			evsched_dead_add(table->row,
 							 lease->kind == EVSCHED_LEASE_FETCH ? "not fetched" : "not confirmed",

@@ -39,6 +39,7 @@
 #include "process.h"
 #include "queue.h"
 #include "scheduler.h"
+#include "stat.h"
 #include "stop.h"
 
 /* Pauses before a failed scheduler is started again. */
@@ -289,6 +290,7 @@ start_scheduler(int slot, int64 now)
 	{
 		evsched_lease_forget((EvschedStore) {oid, InvalidOid}, true);
 		evsched_listener_forget((EvschedStore) {oid, InvalidOid}, true);
+		evsched_stat_forget((EvschedStore) {oid, InvalidOid}, true);
 		evsched_queue_release(slot, true);
 		return;
 	}

@@ -30,17 +30,6 @@ static EvschedPlace noted_since(const EvschedQueue *queue, uint32 epoch);
  * the scheduler when that is before what it waits for.
  */
 void
-evsched_mark_note(EvschedQueueRef ref, EvschedStore store, const char *name,
-				  EvschedPlace place)
-{
-	int			slot = evsched_queue_resolve(ref, store, name);
-
-	if (slot != EVSCHED_NO_SLOT)
-		evsched_mark_note_slot(slot, place);
-}
-
-/* The same for a slot that something keeps from being given away. */
-void
 evsched_mark_note_slot(int slot, EvschedPlace place)
 {
 	EvschedQueue *queue = evsched_queue_get(slot);

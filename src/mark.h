@@ -16,8 +16,6 @@ typedef struct EvschedScanMark
 	EvschedPlace low;
 } EvschedScanMark;
 
-extern void evsched_mark_note(EvschedQueueRef ref, EvschedStore store,
-							  const char *name, EvschedPlace place);
 extern void evsched_mark_note_slot(int slot, EvschedPlace place);
 extern void evsched_mark_note_all(EvschedStore store);
 extern void evsched_mark_start_all(EvschedStore store);

@@ -55,13 +55,17 @@ evsched_sql_note_change(PG_FUNCTION_ARGS)
 		if (IsLogicalWorker())
 			adopt(store, trigger->tg_trigtuple, desc);
 		evsched_effect_due(store, queue, place);
+		evsched_effect_count(store, queue, EVSCHED_COUNT_POSTED, 1);
 	}
 	else
 		evsched_effect_back(store, queue, place);
 
 	/* Who removes or moves a delivered event ends its lease, as cancel does. */
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+	{
 		evsched_effect_end_lease(store, place.id, false);
+		evsched_effect_count(store, queue, EVSCHED_COUNT_CANCELLED, 1);
+	}
 	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		return PointerGetDatum(trigger->tg_trigtuple);
 	moved = read_place(trigger->tg_newtuple, desc, queue);

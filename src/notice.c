@@ -22,6 +22,8 @@
 /* A binary value of this size is too long as text, whatever is in it. */
 #define HOPELESS_PAYLOAD	(16 * EVSCHED_NOTIFY_BYTES)
 
+static int64 num_sent;
+
 static void append_text(StringInfo out, TupleTableSlot *row, int column);
 
 /*
@@ -84,6 +86,7 @@ evsched_notice_send(StringInfo pending, const char *channel)
 		return;
 	appendStringInfoChar(pending, ']');
 	Async_Notify(channel, pending->data);
+	num_sent++;
 	resetStringInfo(pending);
 }
 
@@ -92,6 +95,14 @@ void
 evsched_notice_tell(const char *channel)
 {
 	Async_Notify(channel, "[]");
+	num_sent++;
+}
+
+/* How many this process has sent in its life, if all its transactions committed. */
+int64
+evsched_notice_sent(void)
+{
+	return num_sent;
 }
 
 static void

@@ -280,6 +280,7 @@ insert_event(EvschedTable *table, const Post *post)
 	make_row(post, id, values, nulls);
 	evsched_table_insert(table, values, nulls);
 	evsched_effect_due(table->store, post->queue, (EvschedPlace) {post->due_at, id});
+	evsched_effect_count(table->store, post->queue, EVSCHED_COUNT_POSTED, 1);
 	return id;
 }
 
@@ -443,6 +444,8 @@ insert_pages(EvschedTable *table, Post *post, Batch *batch)
 		MemoryContextReset(context);
 	}
 	MemoryContextDelete(context);
-	if (batch->n > 0)
-		evsched_effect_due(table->store, post->queue, first);
+	if (batch->n == 0)
+		return;
+	evsched_effect_due(table->store, post->queue, first);
+	evsched_effect_count(table->store, post->queue, EVSCHED_COUNT_POSTED, batch->n);
 }

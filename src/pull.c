@@ -164,6 +164,9 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 		evsched_table_open_for_write(&pull->table, command);
 		scan_queue(pull, evsched_place_min(mark.low, evsched_effect_first(store, pull->queue)),
 				   now);
+		if (pull->got > 0)
+			evsched_effect_count(store, pull->queue, pull->leases ?
+								 EVSCHED_COUNT_RECEIVED : EVSCHED_COUNT_TAKEN, pull->got);
 		evsched_table_close(&pull->table);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(end_call, PointerGetDatum(pull));

@@ -21,6 +21,7 @@
 #include "guc.h"
 #include "lease.h"
 #include "shared.h"
+#include "stat.h"
 
 /* How often all slots may be looked through for one to reuse. */
 #define SWEEP_PAUSE_MS		1000
@@ -351,7 +352,8 @@ make_slot(EvschedStore store, const char *name)
 
 /*
  * Under both locks: a slot that nobody needs.  A queue that is empty and has
- * neither listeners nor leases loses nothing but its mark.  A slot stays with
+ * neither listeners nor leases loses nothing but its mark, and the counters of
+ * its own.  A slot stays with
  * its database, on whose list it may still be, while that exists.
  */
 static int
@@ -427,6 +429,7 @@ vacate_slot(int slot)
 			link = &slots[*link].next_in_bucket;
 		*link = queue->next_in_bucket;
 	}
+	evsched_stat_move_out(slot, evsched_max_queues + queue->database);
 
 	SpinLockAcquire(&queue->mutex);
 	queue->store = (EvschedStore) {InvalidOid, InvalidOid};
@@ -461,6 +464,7 @@ occupy_slot(int slot, EvschedStore store, const char *name, int database)
 	queue->num_leases = 0;
 	queue->starving = false;
 	queue->told = EVSCHED_NO_SLOT;
+	evsched_stat_move_in(slot, evsched_max_queues + database, store, name);
 }
 
 static int *

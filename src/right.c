@@ -13,6 +13,7 @@
 #include "right.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -146,7 +147,26 @@ evsched_right_controls(void)
 	return evsched_owns_database(MyDatabaseId, GetUserId());
 }
 
+/* May current_user know what all roles do together? */
+bool
+evsched_right_monitors(void)
+{
+	return evsched_right_controls() || has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
+}
+
 /* Raises 42501 unless so. */
+void
+evsched_right_require_monitor(const char *function)
+{
+	if (evsched_right_monitors())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for evsched.%s", function),
+			 errhint("A superuser, the owner of the database or a member of pg_monitor may call it.")));
+}
+
+/* Raises 42501 unless current_user is a superuser, or the owner of the database. */
 void
 evsched_right_require_control(const char *function)
 {

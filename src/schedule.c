@@ -146,7 +146,10 @@ cancel_event(int64 id, void *arg)
 	evsched_table_open_for_write(&table, "evsched.cancel()");
 	done = evsched_table_change(&table, id, decide_cancel, NULL) == EVSCHED_DELETE;
 	if (done)
+	{
 		evsched_effect_end_lease(table.store, id, false);
+		evsched_table_count(&table, EVSCHED_COUNT_CANCELLED);
+	}
 	evsched_table_close(&table);
 	return done;
 }

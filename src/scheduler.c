@@ -38,6 +38,7 @@
 #include "queue.h"
 #include "reader.h"
 #include "shared.h"
+#include "stat.h"
 #include "table.h"
 #include "timer.h"
 #include "turn.h"
@@ -45,6 +46,9 @@
 /* A queue that must be looked at again soon: at first after, at last after. */
 #define FIRST_PAUSE_MS		1
 #define LAST_PAUSE_MS		1000
+
+/* The clock was set when it went that much faster or slower than time. */
+#define CLOCK_STEP			(USECS_PER_SEC / 2)
 
 /* What the scheduler remembers of a queue. */
 typedef struct Attention
@@ -80,7 +84,8 @@ static void look_again(void);
 static void wait_for_update(void);
 static void collect_touched(void);
 static void collect_timed(TimestampTz now);
-static bool clock_was_set(TimestampTz now, int64 clock);
+static bool clock_was_set(void);
+static int64 clock_moved(void);
 static void add_pending(Attention *attention);
 static void run_pending(void);
 static void run_turn(Attention *attention);
@@ -123,6 +128,8 @@ evsched_scheduler_main(Datum oid)
 	evsched_lease_forget(store, true);
 	evsched_listener_forget(store, true);
 	evsched_queue_forget(store, true);
+	evsched_stat_forget(store, true);
+	evsched_stat_start(database, store);
 
 	attentions = MemoryContextAllocZero(TopMemoryContext,
 										sizeof(Attention *) * evsched_queue_slots());
@@ -270,11 +277,14 @@ run_loop(void)
 		collect_touched();
 		/* A pause, or a time to wait for, may have moved far away. */
 		now = GetCurrentTimestamp();
-		collect_timed(clock_was_set(now, clock) ? DT_NOEND : now);
+		collect_timed(clock_was_set() ? DT_NOEND : now);
 		if (!dlist_is_empty(&pending))
 			run_pending();
 		else
+		{
 			evsched_timer_sleep(next_wake(GetCurrentTimestamp()));
+			evsched_stat_wakeup(database);
+		}
 	}
 }
 
@@ -334,12 +344,27 @@ collect_timed(TimestampTz now)
 
 /* Has somebody set the wall clock since this was asked?  It is slewed more slowly. */
 static bool
-clock_was_set(TimestampTz now, int64 clock)
+clock_was_set(void)
 {
-	int64		moved = now - clock - clock_offset;
+	bool		first = clock_offset == 0;
+	int64		moved = clock_moved();
 
+	/* Looked at twice: the process may have been stopped between two readings. */
+	if (llabs(moved) > CLOCK_STEP)
+		moved = clock_moved();
 	clock_offset += moved;
-	return moved > USECS_PER_SEC || moved < -USECS_PER_SEC;
+	if (llabs(moved) <= CLOCK_STEP)
+		return false;
+	if (!first)
+		evsched_stat_clock_step(database, GetCurrentTimestamp());
+	return true;
+}
+
+/* How far the wall clock has gone from the monotonic one, in µs. */
+static int64
+clock_moved(void)
+{
+	return GetCurrentTimestamp() - evsched_lease_clock() - clock_offset;
 }
 
 static void

@@ -17,6 +17,7 @@
 #include "lease.h"
 #include "listener.h"
 #include "queue.h"
+#include "stat.h"
 
 typedef struct Part
 {
@@ -30,6 +31,7 @@ static const Part parts[] = {
 	{"evsched queues", evsched_queue_size, evsched_queue_attach},
 	{"evsched leases", evsched_lease_size, evsched_lease_attach},
 	{"evsched listeners", evsched_listener_size, evsched_listener_attach},
+	{"evsched counters", evsched_stat_size, evsched_stat_attach},
 };
 
 LWLock	   *evsched_directory_lock;

@@ -218,6 +218,16 @@ evsched_table_insert_many(EvschedTable *table, TupleTableSlot **rows, int n)
 	}
 }
 
+/* Counts the row found last for its queue when the transaction commits. */
+void
+evsched_table_count(EvschedTable *table, EvschedCount count)
+{
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
+
+	evsched_event_queue(table->row, queue);
+	evsched_effect_count(table->store, queue, count, 1);
+}
+
 /* Fetches the row of an event; false when there is none to be seen. */
 bool
 evsched_table_find(EvschedTable *table, int64 id)

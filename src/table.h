@@ -14,6 +14,7 @@
 
 #include "event.h"
 #include "evsched.h"
+#include "stat.h"
 
 typedef struct EvschedTable
 {
@@ -67,6 +68,8 @@ extern void evsched_table_close(EvschedTable *table);
 extern int64 evsched_table_next_id(EvschedTable *table);
 extern void evsched_table_insert(EvschedTable *table, Datum *values, bool *nulls);
 extern void evsched_table_insert_many(EvschedTable *table, TupleTableSlot **rows, int n);
+
+extern void evsched_table_count(EvschedTable *table, EvschedCount count);
 
 extern bool evsched_table_find(EvschedTable *table, int64 id);
 extern EvschedVerdict evsched_table_change(EvschedTable *table, int64 id,

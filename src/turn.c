@@ -20,12 +20,14 @@
 #include "lease.h"
 #include "listener.h"
 #include "mark.h"
+#include "notice.h"
 #include "process.h"
 #include "queue.h"
 #include "reader.h"
 #include "right.h"
 #include "setting.h"
 #include "shared.h"
+#include "stat.h"
 #include "stop.h"
 #include "table.h"
 
@@ -39,6 +41,7 @@ typedef struct Turn
 	EvschedTable table;
 	TimestampTz now;
 	EvschedHands hands;
+	TimestampTz *due_at;		/* of what was handed out */
 	int			handed;
 	TimestampTz *available;		/* due times, where somebody lingers */
 	int			num_available;
@@ -63,6 +66,7 @@ static bool lingers(const EvschedHands *hands);
 static void count_available(Turn *turn, EvschedPlace from);
 static bool must_linger(Turn *turn, const EvschedHand *hand);
 static bool rest_starving(Turn *turn);
+static void remember_handed(Turn *turn, TimestampTz due_at);
 
 /* Runs a turn; says when the queue wants the next. */
 EvschedNextTurn
@@ -76,6 +80,7 @@ evsched_turn_run(EvschedStore store, int slot)
 	bool		serving;
 	bool		may_serve;
 	int			n;
+	int64		sent = evsched_notice_sent();
 
 	evsched_process_begin();
 	evsched_fence_begin();
@@ -108,6 +113,10 @@ evsched_turn_run(EvschedStore store, int slot)
 	evsched_process_end();
 	EVSCHED_STOP("turn committed");
 
+	/* Until the turn has ended, its slot is not given away. */
+	for (int i = 0; i < n; i++)
+		evsched_stat_handed(slot, turns[i].due_at, turns[i].handed);
+	evsched_stat_turn(slot, next.progress, evsched_notice_sent() - sent);
 	if (!evsched_mark_end_turn(slot, &mark, low, wake))
 		next.again = true;
 	return next;
@@ -257,7 +266,7 @@ hand_row(Turn *turn, EvschedPlace place)
 		switch (evsched_hand_offer(&turn->hands, hand, &turn->table, once))
 		{
 			case EVSCHED_OFFER_TAKEN:
-				turn->handed++;
+				remember_handed(turn, place.due_at);
 				EVSCHED_STOP("turn claimed");
 				return true;
 			case EVSCHED_OFFER_PASSED:
@@ -383,4 +392,16 @@ rest_starving(Turn *turn)
 	queue->starving = true;
 	LWLockRelease(evsched_lease_lock);
 	return rest;
+}
+
+/* An event that was handed out; how late it is, the commit will tell. */
+static void
+remember_handed(Turn *turn, TimestampTz due_at)
+{
+	/* Room is made at 0 and at each power of two from 16 on. */
+	if (turn->due_at == NULL)
+		turn->due_at = palloc(sizeof(TimestampTz) * 16);
+	else if (turn->handed >= 16 && (turn->handed & (turn->handed - 1)) == 0)
+		turn->due_at = repalloc(turn->due_at, sizeof(TimestampTz) * turn->handed * 2);
+	turn->due_at[turn->handed++] = due_at;
 }

@@ -17,7 +17,8 @@ WHERE pronamespace = 'evsched'::regnamespace AND proname !~ '^_'
 \pset format unaligned
 SELECT attrelid::regclass || ': ' || string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum) AS form
 FROM pg_attribute
-WHERE attrelid IN ('evsched.delivery'::regclass, 'evsched.dead_event'::regclass, 'evsched.listeners'::regclass)
+WHERE attrelid IN ('evsched.delivery'::regclass, 'evsched.dead_event'::regclass, 'evsched.listeners'::regclass,
+                   'evsched.stat_queue'::regclass, 'evsched.stat_scheduler'::regclass)
 GROUP BY attrelid ORDER BY attrelid::regclass::text;
 \pset format aligned
 SELECT relname, relkind FROM pg_class

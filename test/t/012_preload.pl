@@ -30,7 +30,10 @@ is(scalar @{ $other->{notices} },                       1, 'in each session');
 is($session->sql('SELECT count(*) FROM evsched.event'), 4, 'the events are there');
 
 is($session->try($_)->{sqlstate}, '55000', "$_ fails")
-  for 'SELECT evsched.join()', 'SELECT * FROM evsched.receive()';
+  for 'SELECT evsched.join()', 'SELECT * FROM evsched.receive()',
+  'SELECT evsched.metrics()';
+is($session->sql("SELECT count(*) FROM evsched.$_"), 0, "$_ is empty")
+  for 'stat_queue', 'stat_scheduler';
 is_deeply(
 	[ $session->rows('SELECT payload, num_retries FROM evsched.take()') ],
 	[ [ '"first"', 0 ] ],
