@@ -67,9 +67,8 @@ class Deaf:
         time.sleep(self.random.uniform(0.5, 6))
         if self.orders.draining:
             return
-        noisy = psycopg2.connect(application_name="torture noise")
-        noisy.autocommit = True
         began = time.time()
+        noisy = self.session.another("noise")
         full = False
         try:
             self.session.run("BEGIN")

@@ -79,7 +79,10 @@ class Teller(Taker):
         while self.told:
             end = "rollback" if self.random.random() < 0.1 and not self.orders.draining \
                 else "commit"
-            self.told = not self.take(self.queues[0], end)
+            # The next notification may come while it takes.
+            self.told = False
+            if not self.take(self.queues[0], end):
+                self.told = True
 
     def hear(self, notification):
         self.told |= json.loads(notification) == []

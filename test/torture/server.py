@@ -35,7 +35,7 @@ class Server:
 
     def start(self):
         if not self.control("start"):
-            raise RuntimeError("the server does not start")
+            raise RuntimeError("the server does not start: " + "".join(self.tail()))
 
     def stop(self, mode):
         return self.control("-m", mode, "stop")
@@ -61,7 +61,8 @@ class Server:
         """Kills it, and waits for its children to notice."""
         pids = [self.postmaster(), *self.children()]
         os.kill(pids[0], signal.SIGKILL)
-        wait_until(lambda: not any(is_alive(pid) for pid in pids),
+        # Not before its parent has taken notice is a new one let start.
+        wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids),
                    "the processes of the server to end")
 
     def tail(self, lines=40):
@@ -89,10 +90,6 @@ def stat_of(pid):
 
 def parent_of(pid):
     return int(stat_of(pid)[1])
-
-
-def is_alive(pid):
-    return stat_of(pid)[0] not in "ZX"
 
 
 def title_of(pid):

@@ -53,6 +53,16 @@ class Session:
                 time.sleep(self.random.uniform(0.01, 0.1))
         raise Lost
 
+    def another(self, name):
+        """A plain connection beside this one."""
+        try:
+            conn = psycopg2.connect(application_name=f"torture {name}")
+        except psycopg2.Error as error:
+            self.close()
+            raise Lost from error
+        conn.autocommit = True
+        return conn
+
     def close(self):
         if self.conn is not None:
             self.ledger.note("lost", conn=self.id)
@@ -161,7 +171,8 @@ class Session:
 
     def complain(self, error):
         """A statement has failed; whether it may, is judged in the end."""
-        self.ledger.note("error", conn=self.id, state=error.pgcode, text=str(error).strip())
+        if not is_ending(error):
+            self.ledger.note("error", conn=self.id, state=error.pgcode, text=str(error).strip())
 
 
 def is_ending(error):
