@@ -7,16 +7,16 @@ import psycopg2
 class Holder:
     """Keeps transactions open: their snapshots let no dead row be removed."""
 
-    def __init__(self, session, queues, orders):
+    def __init__(self, session, queues):
         self.session = session
         self.random = session.random
-        self.orders = orders
+        self.orders = session.orders
 
     def begin(self):
         pass
 
     def step(self):
-        if not self.orders.draining:
+        if self.orders.allow("hold"):
             self.session.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
             self.session.run("SELECT count(*) FROM evsched.event")
             if self.random.random() < 0.2:
@@ -32,7 +32,7 @@ class Holder:
 class Finisher:
     """Ends the prepared transactions that nobody else will end."""
 
-    def __init__(self, session, queues, orders):
+    def __init__(self, session, queues):
         self.session = session
         self.random = session.random
 
@@ -55,17 +55,17 @@ class Finisher:
 class Deaf:
     """Listens, but stays in a transaction while the notification queue fills up."""
 
-    def __init__(self, session, queues, orders):
+    def __init__(self, session, queues):
         self.session = session
         self.random = session.random
-        self.orders = orders
+        self.orders = session.orders
 
     def begin(self):
         self.session.run("LISTEN noise")
 
     def step(self):
-        time.sleep(self.random.uniform(0.5, 6))
-        if self.orders.draining:
+        time.sleep(self.random.uniform(0.2, 1))
+        if not self.orders.allow("deaf") or self.random.random() < 0.7:
             return
         began = time.time()
         noisy = self.session.another("noise")

@@ -3,13 +3,10 @@
 
     client.py NAME LEDGER SEED
 
-Does its part (scene.py) again and again, and comes back whenever its connection is lost.
-Standard input tells it what to do: a line "drain" makes it finish what there is and
-begin nothing new, the end makes it leave.  It may be killed at any time.
+Does its part (scene.py) again and again, as standard input tells it (orders.py), and comes
+back whenever its connection is lost.  It may be killed at any time.
 """
-import os
 import random
-import select
 import sys
 
 import psycopg2
@@ -19,6 +16,7 @@ from bystander import Deaf, Finisher, Holder
 from ledger import Ledger
 from listener import Listener
 from meddler import Meddler
+from orders import Orders
 from poster import Poster
 from puller import Receiver, Taker, Teller
 from session import Lost, Session
@@ -29,29 +27,13 @@ KINDS = {"poster": Poster, "listener": Listener, "teller": Teller, "taker": Take
          "finisher": Finisher, "deaf": Deaf}
 
 
-class Orders:
-    """What standard input says."""
-
-    def __init__(self):
-        self.draining = False
-        self.leaving = False
-
-    def stopped(self):
-        """Is it time to go?"""
-        while not self.leaving and select.select([0], [], [], 0)[0]:
-            words = os.read(0, 4096)
-            self.leaving = not words
-            self.draining |= b"drain" in words
-        return self.leaving
-
-
 def main(name, path, seed):
     orders = Orders()
     dice = random.Random(f"{seed} {name}")
     ledger = Ledger(path)
-    session = Session(name, ledger, dice, orders.stopped)
+    session = Session(name, ledger, dice, orders)
     kind, queues = scene.CLIENTS[name]
-    client = KINDS[kind](session, queues, orders)
+    client = KINDS[kind](session, queues)
     while not orders.stopped():
         try:
             if session.conn is None:

@@ -18,16 +18,25 @@ class Fault:
         self.random = session.random
         self.counts = {}
         self.killed = set()         # processes of the server that we killed
+        # by the whim (scene.py) that allows them
         self.kinds = {
-            self.kill_scheduler: 3, self.kill_launcher: 1, self.kill_listener: 3,
-            self.kill_poster: 3, self.kill_puller: 3, self.terminate_scheduler: 5,
-            self.terminate_launcher: 2, self.terminate_sessions: 6, self.kill_clients: 5,
-            self.stop_immediate: 2, self.restart_fast: 2, self.kill_postmaster: 2,
-            self.freeze_scheduler: 4, self.freeze_session: 4, self.freeze_client: 4}
+            "crash": {
+                self.kill_scheduler: 3, self.kill_launcher: 1, self.kill_listener: 3,
+                self.kill_poster: 3, self.kill_puller: 3, self.stop_immediate: 2,
+                self.restart_fast: 2, self.kill_postmaster: 2},
+            "soft": {
+                self.terminate_scheduler: 5, self.terminate_launcher: 2,
+                self.terminate_sessions: 6, self.kill_clients: 5, self.freeze_scheduler: 4,
+                self.freeze_session: 4, self.freeze_client: 4}}
 
-    def strike(self):
-        """One fault; notes what and when."""
-        kind = self.random.choices(list(self.kinds), list(self.kinds.values()))[0]
+    def strike(self, whims):
+        """One fault, if the whims allow any; notes what and when."""
+        kinds = {}
+        for whim in whims:
+            kinds.update(self.kinds.get(whim, {}))
+        if not kinds:
+            return
+        kind = self.random.choices(list(kinds), list(kinds.values()))[0]
         name = kind.__name__
         began = time.time()
         kind()

@@ -14,10 +14,10 @@ HEARTBEAT = 0.5     # an idle listener asks the server something, to know what i
 
 
 class Listener(Handling):
-    def __init__(self, session, queues, orders):
+    def __init__(self, session, queues):
         super().__init__(session)
         self.queues = queues
-        self.orders = orders
+        self.orders = session.orders
         self.joined = set()
         self.draining = False
         session.hear = self.hear
@@ -32,28 +32,22 @@ class Listener(Handling):
             time.sleep(self.random.uniform(0, 1))
 
     def step(self):
+        if self.draining != self.orders.draining:
+            self.draining = self.orders.draining
+            self.joined.clear()
         for queue in self.queues:
             if queue not in self.joined:
                 self.join(queue)
-        if self.orders.draining:
-            self.drain()
-        elif self.random.random() < 0.01:
+        if not self.draining and self.random.random() < 0.01:
             self.random.choice(self.changes)(self.random.choice(self.queues))
         self.session.listen(WAIT)
         if time.time() - self.session.quiet_at > HEARTBEAT:
             self.session.run("SELECT 1")
-        self.handle(simply=self.orders.draining)
-
-    def drain(self):
-        """Once: with plenty of credit, and no time pressure."""
-        if self.draining:
-            return
-        self.draining = True
-        for queue in self.queues:
-            self.join(queue)
+        self.handle(simply=self.draining)
 
     def terms(self):
-        if self.orders.draining:
+        """In a drain plenty of credit, and no pressure of time."""
+        if self.draining:
             return self.session.name, 50, "5 s", "0"
         return (self.session.name,
                 self.random.choice([1, 3, 8, 50]),

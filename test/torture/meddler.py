@@ -9,11 +9,11 @@ SOME = ("(SELECT id FROM evsched.event WHERE queue = %s AND id >= (SELECT min(id
 
 
 class Meddler:
-    def __init__(self, session, queues, orders):
+    def __init__(self, session, queues):
         self.session = session
         self.random = session.random
         self.queues = queues
-        self.orders = orders
+        self.orders = session.orders
         self.ways = [self.cancel] * 8 + [self.confirm] * 3 + [self.move] * 12 + \
             [self.reject] * 3 + [self.cancel_key] * 4 + [self.confirm_key] * 2 + \
             [self.move_key] * 4 + [self.peek] * 4 + [self.upcoming] * 4 + [self.redrive] * 2 + \
@@ -23,7 +23,7 @@ class Meddler:
         pass
 
     def step(self):
-        if self.orders.draining:
+        if not self.orders.allow("meddle"):
             time.sleep(0.05)
             return
         if self.random.random() < 0.003:

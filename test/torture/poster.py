@@ -16,11 +16,11 @@ INFINITE = float("inf")
 
 
 class Poster:
-    def __init__(self, session, queues, orders):
+    def __init__(self, session, queues):
         self.session = session
         self.random = session.random
         self.queues = queues
-        self.orders = orders
+        self.orders = session.orders
         self.posted = 0
         self.steps = 0
         self.ways = [self.post] * 20 + [self.post_at] * 4 + [self.post_many] * 4 + \

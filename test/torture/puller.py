@@ -8,11 +8,11 @@ from handling import DELIVERY, Handling
 class Taker:
     """Takes: each event exactly once.  What was taken is written down by the same commit."""
 
-    def __init__(self, session, queues, orders):
+    def __init__(self, session, queues):
         self.session = session
         self.random = session.random
         self.queues = queues
-        self.orders = orders
+        self.orders = session.orders
 
     def begin(self):
         pass
@@ -64,8 +64,8 @@ class Taker:
 class Teller(Taker):
     """Joined with max_events 0: told when there is something, and then takes all of it."""
 
-    def __init__(self, session, queues, orders):
-        super().__init__(session, queues, orders)
+    def __init__(self, session, queues):
+        super().__init__(session, queues)
         self.told = False
         session.hear = self.hear
 
@@ -91,10 +91,10 @@ class Teller(Taker):
 class Receiver(Handling):
     """Receives: leases that belong to no session."""
 
-    def __init__(self, session, queues, orders):
+    def __init__(self, session, queues):
         super().__init__(session)
         self.queues = queues
-        self.orders = orders
+        self.orders = session.orders
 
     def begin(self):
         """What it held before its connection was lost, it still holds."""
@@ -103,7 +103,7 @@ class Receiver(Handling):
         draining = self.orders.draining
         queue = self.random.choice(self.queues)
         wanted = self.random.choice([1, 5, 30])
-        timeout = "5 s" if draining else self.random.choice(["100 ms", "500 ms", "2 s"])
+        timeout = "5 s" if draining else self.random.choice(["100 ms", "500 ms", "2 s", "1 hour"])
         end = "commit" if draining else self.random.choices(
             ["commit", "rollback", "prepare", "unprepare"], [80, 10, 4, 4])[0]
         rows = []

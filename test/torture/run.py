@@ -22,8 +22,9 @@ from book import Book
 from fault import Fault
 from judge import Judge
 from ledger import Ledger
+from orders import Orders
 from server import Server, wait_until
-from session import Session
+from session import Lost, Session
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DRAIN_PATIENCE = 60     # seconds until every queue must be empty once the faults are over
@@ -40,6 +41,7 @@ class Clients:
         self.killed = set()
         self.failed = []
         self.started = 0
+        self.order = b"drain\n"
 
     def names(self):
         return list(self.running)
@@ -55,6 +57,7 @@ class Clients:
                 ["/usr/bin/python3", f"{HERE}/client.py", name, f"{self.folder}/{name}.ledger",
                  f"{self.seed}.{self.started}"],
                 stdin=subprocess.PIPE, stderr=errors)
+        self.send(name)
 
     def kill(self, name):
         self.killed.add(name)
@@ -74,14 +77,25 @@ class Clients:
             with open(f"{self.folder}/{name}.err", encoding="utf-8") as errors:
                 self.failed.append((None, f"{name} has ended: {errors.read()[-2000:]}"))
 
-    def drain(self):
-        for process in self.running.values():
-            process.stdin.write(b"drain\n")
-            process.stdin.flush()
+    def tell(self, *words):
+        """An order (orders.py) to all of them, and to who comes later."""
+        self.order = " ".join(words).encode() + b"\n"
+        for name in self.running:
+            self.send(name)
+
+    def send(self, name):
+        try:
+            self.running[name].stdin.write(self.order)
+            self.running[name].stdin.flush()
+        except BrokenPipeError:
+            pass            # it has been killed
 
     def leave(self):
         for process in self.running.values():
-            process.stdin.close()
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
         for name, process in self.running.items():
             process.wait(30)
             self.check(name)
@@ -102,7 +116,9 @@ class Run:
         self.clients = Clients(self.folder, seed)
         self.server = Server(self.folder, self.settings)
         self.session = Session("driver", Ledger(f"{self.folder}/driver.ledger"), self.random,
-                               lambda: False)
+                               Orders(None))
+        self.rounds = 0
+        self.stuck = []
         self.fault = Fault(self.server, self.session, self.clients)
         self.ask = self.fault.ask
 
@@ -139,34 +155,61 @@ class Run:
         self.ask("CREATE TABLE torture.work (id bigint)")
 
     def torment(self):
-        """Faults, until the time is over."""
+        """One round after another, until the time is over or something is stuck."""
         for name in scene.CLIENTS:
             self.clients.start(name)
         end = time.monotonic() + 60 * self.minutes
+        while time.monotonic() < end and not self.stuck:
+            self.play(min(end, time.monotonic() + self.random.uniform(8, 25)))
+            self.drain()
+            self.rounds += 1
+
+    def play(self, end):
+        """Clients do their parts, and there are faults, as the dice have it."""
+        whims = [whim for whim, probability in scene.WHIMS.items()
+                 if self.random.random() < probability]
+        self.clients.tell("play", *whims)
         while time.monotonic() < end:
-            time.sleep(self.random.choice([0.2, 1, 2, 3, 5]) * self.random.random())
+            time.sleep(self.random.choice([0.2, 1, 2, 3]) * self.random.random())
             self.clients.respawn()
-            self.fault.strike()
+            self.fault.strike(whims)
 
     def drain(self):
-        """No more faults: what there is, is dealt with."""
-        self.clients.respawn()
-        self.clients.drain()
-        wait_until(self.is_drained, "the queues to be empty", DRAIN_PATIENCE)
+        """Nobody begins anything new: what there is, must come to its end."""
+        self.clients.tell("drain")
+        try:
+            wait_until(self.is_drained, "the queues to be empty", DRAIN_PATIENCE)
+            wait_until(self.nothing_held, "all leases to be over", DRAIN_PATIENCE)
+        except TimeoutError as error:
+            self.stuck += [(None, f"in round {self.rounds + 1}: {error}"), *self.show_stuck()]
 
     def is_drained(self):
-        """What would never become due is cancelled: somebody may still have been posting."""
+        """
+        What would never become due is cancelled, and what is held for long confirmed:
+        whoever was to do it may have been killed.
+        """
         for event, in self.ask("SELECT id FROM evsched.event WHERE due_at = 'infinity'"):
-            self.session.transact(lambda facts, event=event: self.cancel(facts, event))
+            self.end_event("cancel", event)
+        for event, in self.ask("SELECT id FROM evsched.events"
+                               " WHERE deadline > clock_timestamp() + interval '1 min'"):
+            self.end_event("confirm", event)
         return self.count("pg_prepared_xacts") + self.count("evsched.event") == 0
+
+    def end_event(self, word, event):
+        def work(facts):
+            began = time.time()
+            (done,), = self.session.run(f"SELECT evsched.{word}(%s::bigint)", (event,))
+            facts.append([word, event, done, began])
+        try:
+            self.session.transact(work)
+        except Lost:
+            pass
+
+    def nothing_held(self):
+        return self.ask("SELECT coalesce(sum(unconfirmed), 0) FROM evsched.queues")[0][0] == 0
 
     def count(self, table):
         return self.ask(f"SELECT count(*) FROM {table}")[0][0]
-
-    def cancel(self, facts, event):
-        began = time.time()
-        (done,), = self.session.run("SELECT evsched.cancel(%s::bigint)", (event,))
-        facts.append(["cancel", event, done, began])
 
     def show_stuck(self):
         for row in self.ask("SELECT id, queue, state, due_at, num_retries, max_retries,"
@@ -179,8 +222,6 @@ class Run:
     def nothing_leaks(self):
         """Every slot there is can be used again."""
         wait_until(lambda: self.count("evsched.listeners") == 0, "the listeners to be gone")
-        wait_until(lambda: self.ask("SELECT coalesce(sum(listeners + unconfirmed), 0)"
-                                    " FROM evsched.queues")[0][0] == 0, "the queues to be free")
         most = self.settings["evsched.max_listeners"]
         self.ask("SELECT count(evsched.join('last', 'last' || n)) FROM generate_series(1, %s) n",
                  (most,))
@@ -249,15 +290,8 @@ class Run:
                 yield os.path.basename(path)[:-7], line
 
     def end(self):
-        """Waits for the end of everything, asking whether it comes."""
         self.verdict("after every fault the server and its scheduler are back", self.back())
-        def drained():
-            try:
-                self.drain()
-            except TimeoutError as error:
-                yield None, str(error)
-                yield from self.show_stuck()
-        self.verdict("nothing is stuck: the queues are empty in the end", drained())
+        self.verdict("nothing is stuck: after each round no event and no lease is left", self.stuck)
         self.clients.leave()
         self.verdict("no client has failed", self.clients.failed)
         self.verdict("no listener, no lease and no place of one is left behind",
@@ -306,7 +340,7 @@ class Run:
               + ", ".join(f"{word} {count}" for word, count in sorted(ends.items())))
         print(f"# {len(book.transactions)} transactions, {unknown} committed without an answer,"
               f" {len(book.waits)} single events")
-        print(f"# {sum(self.fault.counts.values())} faults: "
+        print(f"# {self.rounds} rounds, {sum(self.fault.counts.values())} faults: "
               + ", ".join(f"{name} {count}" for name, count in sorted(self.fault.counts.items())))
         print(f"# {len(set(c.generation for c in book.connections.values()))} lives of the server,"
               f" {len(book.connections)} connections, {self.clients.started} clients,"

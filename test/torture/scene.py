@@ -41,5 +41,11 @@ CLIENTS = {
 }
 
 
+# What may happen in a round, and how probable that is.  Some of it makes good what else
+# would be found stuck (a crash, the end of a prepared transaction), so it must be left out
+# at times.
+WHIMS = {"crash": 0.5, "soft": 0.8, "prepare": 0.5, "hold": 0.7, "deaf": 0.5, "meddle": 0.8}
+
+
 def retries_of_key(key):
     return RETRIES[KEYS.index(key) % len(RETRIES)]

@@ -20,11 +20,11 @@ class Lost(Exception):
 
 
 class Session:
-    def __init__(self, name, ledger, random, stopped):
+    def __init__(self, name, ledger, random, orders):
         self.name = name
         self.ledger = ledger
         self.random = random
-        self.stopped = stopped      # asked while the server is away
+        self.orders = orders
         self.prefix = f"{name}.{os.getpid()}.{time.time_ns() // 1000000 % 1000000000}"
         self.count = 0
         self.conn = None
@@ -34,7 +34,7 @@ class Session:
 
     def connect(self):
         """A new connection; tried for as long as the server is away."""
-        while not self.stopped():
+        while not self.orders.stopped():
             try:
                 self.conn = psycopg2.connect(application_name=f"torture {self.name}")
                 self.conn.autocommit = True
@@ -58,8 +58,7 @@ class Session:
         try:
             conn = psycopg2.connect(application_name=f"torture {name}")
         except psycopg2.Error as error:
-            self.close()
-            raise Lost from error
+            self.lose(error)
         conn.autocommit = True
         return conn
 
@@ -68,6 +67,10 @@ class Session:
             self.ledger.note("lost", conn=self.id)
             self.conn.close()
         self.conn = None
+
+    def lose(self, error):
+        self.close()
+        raise Lost from error
 
     def run(self, sql, args=None):
         """The rows of a statement; raises Lost, or what the server has to say."""
@@ -79,8 +82,7 @@ class Session:
             self.hear_all()
         except psycopg2.Error as error:
             if self.conn.closed or is_ending(error):
-                self.close()
-                raise Lost from error
+                self.lose(error)
             self.hear_all()
             raise
         if self.conn.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_IDLE:
@@ -95,8 +97,7 @@ class Session:
         try:
             self.conn.poll()
         except psycopg2.Error as error:
-            self.close()
-            raise Lost from error
+            self.lose(error)
         self.hear_all()
 
     def hear_all(self):
@@ -112,6 +113,8 @@ class Session:
         """
         self.count += 1
         tx = f"{self.prefix}.{self.count}"
+        if not self.orders.allow("prepare"):
+            end = {"prepare": "commit", "unprepare": "rollback"}.get(end, end)
         facts = []
         note = {"tx": tx, "conn": self.id, "began": time.time(), "facts": facts}
         asked = False
