@@ -45,6 +45,9 @@ class Meddler:
     def key(self):
         return self.random.choice(scene.KEYS)
 
+    def delay(self):
+        return self.random.uniform(-0.1 if self.orders.allow("past") else 0, 0.4)
+
     def call(self, facts, fact, sql, args, delay=None):
         """A call that answers true or false; delay: when the event is due then."""
         began = time.time()
@@ -65,7 +68,7 @@ class Meddler:
         self.call(facts, ["reject", event], "SELECT evsched.reject(%s)", (event,))
 
     def move(self, facts, queue):
-        event, delay = self.some(queue), self.random.uniform(-0.1, 0.4)
+        event, delay = self.some(queue), self.delay()
         self.call(facts, ["move", event],
                   "SELECT evsched.change_delay(%s, make_interval(secs => %s))",
                   (event, delay), delay)
@@ -80,7 +83,7 @@ class Meddler:
                   (key, queue))
 
     def move_key(self, facts, queue):
-        key, delay = self.key(), self.random.uniform(-0.1, 0.4)
+        key, delay = self.key(), self.delay()
         self.call(facts, ["move_key", queue, key],
                   "SELECT evsched.change_delay(%s, make_interval(secs => %s), %s)",
                   (key, delay, queue), delay)

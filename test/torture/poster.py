@@ -72,7 +72,8 @@ class Poster:
 
     def delay(self):
         """Seconds, most of them short."""
-        return self.random.choice([0, -1, self.random.uniform(0, 0.02),
+        past = -1 if self.orders.allow("past") else 0
+        return self.random.choice([0, past, self.random.uniform(0, 0.02),
                                    self.random.uniform(0, 0.3), self.random.uniform(0, 0.7)])
 
     def retry_delay(self):
@@ -96,7 +97,8 @@ class Poster:
         version, payload = self.payload()
         queue, retries = self.random.choice(self.queues), self.random.choice(scene.RETRIES)
         began = time.time()
-        due = self.random.choice([began + self.delay(), -INFINITE, INFINITE])
+        due = self.random.choice([began + self.delay(), INFINITE,
+                                  -INFINITE if self.orders.allow("past") else began])
         (event,), = self.session.run(
             "SELECT evsched.post_at(%s, to_timestamp(%s), %s, max_retries => %s,"
             " retry_delay => %s)", (payload, due, queue, retries, self.retry_delay()))

@@ -160,14 +160,13 @@ class Run:
             self.clients.start(name)
         end = time.monotonic() + 60 * self.minutes
         while time.monotonic() < end and not self.stuck:
-            self.play(min(end, time.monotonic() + self.random.uniform(8, 25)))
+            self.play(min(end, time.monotonic() + self.random.uniform(5, 15)))
             self.drain()
             self.rounds += 1
 
     def play(self, end):
         """Clients do their parts, and there are faults, as the dice have it."""
-        whims = [whim for whim, probability in scene.WHIMS.items()
-                 if self.random.random() < probability]
+        whims = scene.choose_whims(self.random)
         self.clients.tell("play", *whims)
         while time.monotonic() < end:
             time.sleep(self.random.choice([0.2, 1, 2, 3]) * self.random.random())

@@ -41,10 +41,17 @@ CLIENTS = {
 }
 
 
-# What may happen in a round, and how probable that is.  Some of it makes good what else
-# would be found stuck (a crash, the end of a prepared transaction), so it must be left out
-# at times.
-WHIMS = {"crash": 0.5, "soft": 0.8, "prepare": 0.5, "hold": 0.7, "deaf": 0.5, "meddle": 0.8}
+# What may happen in a round, and how probable that is.
+WHIMS = {"soft": 0.8, "hold": 0.7, "deaf": 0.4, "meddle": 0.8}
+
+# In every other round also this, all of which makes the scheduler look at everything anew
+# and so makes good what else would be found stuck.
+WILD_WHIMS = {"crash": 0.8, "prepare": 0.7, "past": 0.7}
+
+
+def choose_whims(dice):
+    chances = WHIMS | (WILD_WHIMS if dice.random() < 0.5 else {})
+    return [whim for whim, chance in chances.items() if dice.random() < chance]
 
 
 def retries_of_key(key):
