@@ -8,8 +8,8 @@ SQL_CODE = post schedule confirm pull join redrive grant control view stat check
 # Goals that need no PostgreSQL headers: each is a script, which builds and tests in
 # a scratch folder of its own. ONE=test/sql/post.sql picks one test of `check` or `accept`
 # (which makes what a script prints its expected output); SERVERS='17 18' picks the server
-# versions of `check-all`.
-TASKS = setup check check-all accept demo server bench sanitize
+# versions of `check-all`; `torture 5` takes 5 minutes, and so does `torture MINUTES=5`.
+TASKS = setup check check-all accept demo server bench sanitize torture
 
 PG_CONFIG ?= pg_config
 
@@ -21,14 +21,23 @@ ifneq (,$(filter $(TASKS),$(MAKECMDGOALS)))
 .PHONY: $(MAKECMDGOALS)
 .NOTPARALLEL:
 
-$(filter-out check-all,$(TASKS)):
+$(filter-out check-all torture,$(TASKS)):
 	@scripts/$@ $(ONE)
 
 check-all:
 	@scripts/matrix $(SERVERS)
 
+torture:
+	@scripts/torture $(MINUTES)
+
+ifneq (,$(filter torture,$(MAKECMDGOALS)))
+MINUTES ?= $(filter-out torture,$(MAKECMDGOALS))
+$(filter-out torture,$(MAKECMDGOALS)): torture
+	@:
+else
 $(filter-out $(TASKS),$(MAKECMDGOALS)):
 	@$(MAKE) --no-print-directory $@
+endif
 
 else
 

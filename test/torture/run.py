@@ -1,0 +1,388 @@
+#!/usr/bin/python3
+"""The fault run: clients that use evsched, faults that hit them, and what is left of it.
+
+    run.py [MINUTES]
+
+Inside scripts/stage, called by scripts/torture.  SEED repeats the dice, though not the
+moments.  Prints a verdict a line, `ok - ...` or `not ok - ...`; status 0 when all hold.
+"""
+import glob
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+
+import ledger
+import scene
+import serverlog
+from book import Book
+from fault import Fault
+from judge import Judge
+from ledger import Ledger
+from orders import Orders
+from server import Server, wait_until
+from session import Lost, Session
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DRAIN_PATIENCE = 60     # seconds until every queue must be empty once the faults are over
+MAX_TOLD = 10           # complaints printed of a verdict
+
+
+class Clients:
+    """The clients' processes: started, killed and started again."""
+
+    def __init__(self, folder, seed):
+        self.folder = folder
+        self.seed = seed
+        self.running = {}
+        self.killed = set()
+        self.failed = []
+        self.started = 0
+        self.order = b"drain\n"
+
+    def names(self):
+        return list(self.running)
+
+    def pid(self, name):
+        return self.running[name].pid
+
+    def start(self, name):
+        self.started += 1
+        self.killed.discard(name)
+        with open(f"{self.folder}/{name}.err", "ab") as errors:
+            self.running[name] = subprocess.Popen(
+                ["/usr/bin/python3", f"{HERE}/client.py", name, f"{self.folder}/{name}.ledger",
+                 f"{self.seed}.{self.started}"],
+                stdin=subprocess.PIPE, stderr=errors)
+        self.send(name)
+
+    def kill(self, name):
+        self.killed.add(name)
+        self.running[name].kill()
+
+    def respawn(self):
+        """Starts anew whoever is not there; who was not killed has failed."""
+        for name, process in list(self.running.items()):
+            if name in self.killed:
+                process.wait()
+            if process.poll() is not None:
+                self.check(name)
+                self.start(name)
+
+    def check(self, name):
+        if name not in self.killed and self.running[name].returncode != 0:
+            with open(f"{self.folder}/{name}.err", encoding="utf-8") as errors:
+                self.failed.append((None, f"{name} has ended: {errors.read()[-2000:]}"))
+
+    def tell(self, *words):
+        """An order (orders.py) to all of them, and to who comes later."""
+        self.order = " ".join(words).encode() + b"\n"
+        for name in self.running:
+            self.send(name)
+
+    def send(self, name):
+        try:
+            self.running[name].stdin.write(self.order)
+            self.running[name].stdin.flush()
+        except BrokenPipeError:
+            pass            # it has been killed
+
+    def leave(self):
+        for process in self.running.values():
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+        for name, process in self.running.items():
+            process.wait(30)
+            self.check(name)
+        self.running.clear()
+
+    def end(self):
+        for process in self.running.values():
+            process.kill()
+
+
+class Run:
+    def __init__(self, minutes, seed):
+        self.minutes = minutes
+        self.random = random.Random(seed)
+        self.folder = tempfile.mkdtemp(prefix="torture.", dir=os.environ.get("EVSCHED_SCRATCH"))
+        self.failed = 0
+        self.settings = self.choose_settings()
+        self.clients = Clients(self.folder, seed)
+        self.server = Server(self.folder, self.settings)
+        self.session = Session("driver", Ledger(f"{self.folder}/driver.ledger"), self.random,
+                               Orders(None))
+        self.rounds = 0
+        self.stuck = []
+        self.fault = Fault(self.server, self.session, self.clients)
+        self.ask = self.fault.ask
+
+    def choose_settings(self):
+        """Some are small at times, so that what is beyond them is met, too."""
+        dice = self.random
+        settings = {
+            "shared_preload_libraries": "evsched",
+            "log_line_prefix": "'%m %b[%p] %q%a '",
+            "fsync": "off",
+            "restart_after_crash": "on",
+            "max_connections": 60,
+            "max_prepared_transactions": 30,
+            "checkpoint_timeout": "30s",
+            "deadlock_timeout": "100ms",
+            "autovacuum_naptime": "5s",
+            "evsched.write_timeout": "1s",
+            "evsched.max_listeners": 64,
+            "evsched.max_notify_usage": 0.0001,
+            "evsched.max_queues": dice.choice([3, 4096]),
+            "evsched.max_leases": dice.choice([100, 2000]),
+            "evsched.max_unconfirmed_bytes": dice.choice(["16kB", "128kB"])}
+        if int(os.environ.get("PGV", "15")) >= 17:
+            settings["max_notify_queue_pages"] = 64     # can be filled for real
+        return settings
+
+    # The run.
+
+    def prepare(self):
+        self.ask("CREATE EXTENSION evsched")
+        self.ask("CREATE SCHEMA torture")
+        self.ask("CREATE TABLE torture.mark (tx text PRIMARY KEY, answer boolean)")
+        self.ask("CREATE TABLE torture.taken (id bigint)")
+        self.ask("CREATE TABLE torture.work (id bigint)")
+
+    def torment(self):
+        """One round after another, until the time is over or something is stuck."""
+        for name in scene.CLIENTS:
+            self.clients.start(name)
+        end = time.monotonic() + 60 * self.minutes
+        while time.monotonic() < end and not self.stuck:
+            self.play(min(end, time.monotonic() + self.random.uniform(5, 15)))
+            self.drain()
+            self.rounds += 1
+
+    def play(self, end):
+        """Clients do their parts, and there are faults, as the dice have it."""
+        whims = scene.choose_whims(self.random)
+        self.clients.tell("play", *whims)
+        while time.monotonic() < end:
+            time.sleep(self.random.choice([0.2, 1, 2, 3]) * self.random.random())
+            self.clients.respawn()
+            self.fault.strike(whims)
+
+    def drain(self):
+        """Nobody begins anything new: what there is, must come to its end."""
+        self.clients.tell("drain")
+        try:
+            wait_until(self.is_drained, "the queues to be empty", DRAIN_PATIENCE)
+            wait_until(self.nothing_held, "all leases to be over", DRAIN_PATIENCE)
+        except TimeoutError as error:
+            self.stuck += [(None, f"in round {self.rounds + 1}: {error}"), *self.show_stuck()]
+
+    def is_drained(self):
+        """
+        What would never become due is cancelled, and what is held for long confirmed:
+        whoever was to do it may have been killed.
+        """
+        for event, in self.ask("SELECT id FROM evsched.event WHERE due_at = 'infinity'"):
+            self.end_event("cancel", event)
+        for event, in self.ask("SELECT id FROM evsched.events"
+                               " WHERE deadline > clock_timestamp() + interval '1 min'"):
+            self.end_event("confirm", event)
+        return self.count("pg_prepared_xacts") + self.count("evsched.event") == 0
+
+    def end_event(self, word, event):
+        def work(facts):
+            began = time.time()
+            (done,), = self.session.run(f"SELECT evsched.{word}(%s::bigint)", (event,))
+            facts.append([word, event, done, began])
+        try:
+            self.session.transact(work)
+        except Lost:
+            pass
+
+    def nothing_held(self):
+        return self.ask("SELECT coalesce(sum(unconfirmed), 0) FROM evsched.queues")[0][0] == 0
+
+    def count(self, table):
+        return self.ask(f"SELECT count(*) FROM {table}")[0][0]
+
+    def show_stuck(self):
+        for row in self.ask("SELECT id, queue, state, due_at, num_retries, max_retries,"
+                            " node, pid, deadline, clock_timestamp()"
+                            " FROM evsched.events ORDER BY due_at LIMIT 20"):
+            yield row[0], "is stuck: " + ", ".join(map(str, row))
+        for row in self.ask("SELECT * FROM evsched.queues"):
+            yield None, "queue: " + ", ".join(map(str, row))
+
+    def nothing_leaks(self):
+        """Every slot there is can be used again."""
+        wait_until(lambda: self.count("evsched.listeners") == 0, "the listeners to be gone")
+        most = self.settings["evsched.max_listeners"]
+        self.ask("SELECT count(evsched.join('last', 'last' || n)) FROM generate_series(1, %s) n",
+                 (most,))
+        if self.count("evsched.listeners") != most:
+            yield None, "not all places of listeners can be had"
+        self.ask("UNLISTEN *")
+        most = self.settings["evsched.max_leases"]
+        self.ask("SELECT evsched.post_many(array_fill('1'::jsonb, ARRAY[%s]), queue => 'last',"
+                 " max_retries => 1)", (most,))
+        (got,), = self.ask("SELECT count(*) FROM evsched.receive('last', %s)", (most + 1,))
+        if got != most:
+            yield None, f"of {most} leases {got} can be had"
+        self.ask("SELECT evsched.confirm(array_agg(id)) FROM evsched.event")
+
+    def goes_quiet(self):
+        wait_until(self.fault.is_idle, "the scheduler to sleep", 20)
+        return ()
+
+    def back(self):
+        self.fault.wait_back()
+        return ()
+
+    # The verdicts.
+
+    def verdict(self, name, complaints):
+        """Prints whether it holds, and if not, why not."""
+        told = 0
+        try:
+            for event, text in complaints:
+                if told == 0:
+                    print(f"not ok - {name}")
+                told += 1
+                if told <= MAX_TOLD:
+                    print(f"# {text if event is None else f'event {event} {text}'}")
+                if told == 1 and event is not None:
+                    self.tell_story(event)
+        except TimeoutError as error:
+            if told == 0:
+                print(f"not ok - {name}")
+            told += 1
+            print(f"# {error}")
+        if told == 0:
+            print(f"ok - {name}")
+        if told > MAX_TOLD:
+            print(f"# and {told - MAX_TOLD} more")
+        self.failed += told > 0
+        sys.stdout.flush()
+        return told == 0
+
+    def tell_story(self, event):
+        """What the ledgers say of an event."""
+        lines = []
+        for path in glob.glob(f"{self.folder}/*.ledger"):
+            for line in ledger.read(path):
+                if line.get("id") == event or event in line.get("ids", ()) or \
+                        any(fact[1] == event for fact in line.get("facts", ())):
+                    line["facts"] = [fact for fact in line.get("facts", ()) if fact[1] == event]
+                    line.pop("ids", None)
+                    lines.append((line["at"], os.path.basename(path)[:-7], line))
+        for _, client, line in sorted(lines, key=lambda line: line[0])[:60]:
+            print(f"#     {client} {line}")
+
+    def lines(self):
+        for path in sorted(glob.glob(f"{self.folder}/*.ledger")):
+            for line in ledger.read(path):
+                yield os.path.basename(path)[:-7], line
+
+    def end(self):
+        self.verdict("after every fault the server and its scheduler are back", self.back())
+        self.verdict("nothing is stuck: after each round no event and no lease is left", self.stuck)
+        self.clients.leave()
+        self.verdict("no client has failed", self.clients.failed)
+        self.verdict("no listener, no lease and no place of one is left behind",
+                     self.nothing_leaks())
+        self.verdict("with nothing to do the scheduler sleeps", self.goes_quiet())
+
+    def judge(self):
+        book = Book(self.lines(), dict(self.ask("SELECT tx, answer FROM torture.mark")))
+        dead = {row[0]: row[1:] for row in self.ask(
+            "SELECT id, num_retries, max_retries, why, extract(epoch FROM died_at)::float8"
+            " FROM evsched.dead")}
+        live, taken, worked = ([number for number, in self.ask(f"SELECT id FROM {table}")]
+                               for table in ("evsched.event", "torture.taken", "torture.work"))
+        judge = Judge(book, dead, set(live), taken, worked)
+        for name, complaints in (
+                ("the server keeps what it has acknowledged", judge.server_keeps_word()),
+                ("no event is lost", judge.not_lost()),
+                ("each ends once: confirmed, taken, cancelled or dead", judge.ended_once()),
+                ("none is dead before its last delivery has failed", judge.often_enough()),
+                ("none is delivered more often than it may be", judge.not_too_often()),
+                ("with max_retries 0 it is gone when it is handed out", judge.once_only()),
+                ("what is taken is taken once, as is work done with a confirm",
+                 judge.taken_once()),
+                ("nothing comes after it was cancelled, confirmed or replaced",
+                 judge.not_after_end()),
+                ("nothing comes early", judge.not_early()),
+                ("what comes is what was posted and committed", judge.as_posted()),
+                ("no wake-up is lost", judge.woken()),
+                ("no statement fails that should not", judge.no_errors()),
+                ("the server's log shows no crash and no error of evsched",
+                 serverlog.complaints(self.server.log, self.fault.killed))):
+            self.verdict(name, complaints)
+        self.tell_figures(book, dead)
+
+    def tell_figures(self, book, dead):
+        posted = [event for _, event in book.events.items() if event.posts]
+        deliveries = [d for event in posted for d in event.deliveries]
+        unknown = sum(tx.acked == float("inf") and tx.how == "committed"
+                      for tx in book.transactions.values())
+        ends = {}
+        for event in posted:
+            for end in event.ends:
+                ends[end.word] = ends.get(end.word, 0) + 1
+        print(f"# {len(posted)} events, {len(deliveries)} deliveries"
+              f" ({sum((d.n or 0) > 0 for d in deliveries)} retries), {len(dead)} dead; ended: "
+              + ", ".join(f"{word} {count}" for word, count in sorted(ends.items())))
+        print(f"# {len(book.transactions)} transactions, {unknown} committed without an answer,"
+              f" {len(book.waits)} single events")
+        print(f"# {self.rounds} rounds, {sum(self.fault.counts.values())} faults: "
+              + ", ".join(f"{name} {count}" for name, count in sorted(self.fault.counts.items())))
+        print(f"# {len(set(c.generation for c in book.connections.values()))} lives of the server,"
+              f" {len(book.connections)} connections, {self.clients.started} clients,"
+              f" the notification queue was full {sum(line['full'] for line in book.deaf)}"
+              f" times of {len(book.deaf)}")
+
+    def close(self):
+        self.clients.end()
+        self.server.stop("immediate")
+
+    def keep(self):
+        """For somebody who wants to look: EVSCHED_RESULTS."""
+        results = f"{os.environ.get('EVSCHED_SCRATCH', self.folder)}/results"
+        os.makedirs(results, exist_ok=True)
+        subprocess.run(["tar", "-C", self.folder, "--exclude=data", "--exclude=.s.*", "-czf",
+                        f"{results}/torture.tar.gz", "."], check=False)
+
+
+@contextmanager
+def closing(run):
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def main(minutes="10"):
+    seed = os.environ.get("SEED") or str(random.randrange(10 ** 6))
+    began = time.monotonic()
+    with closing(Run(float(minutes), seed)) as run:
+        print(f"# SEED={seed} MINUTES={minutes} " + " ".join(
+            f"{name[8:]}={value}" for name, value in run.settings.items()
+            if name.startswith("evsched.")))
+        sys.stdout.flush()
+        run.prepare()
+        run.torment()
+        run.end()
+        run.judge()
+        if run.failed:
+            run.keep()
+        print(f"# {time.monotonic() - began:.0f} s")
+    return 1 if run.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
