@@ -48,6 +48,9 @@
 /* A scheduler that lived this long had not failed at once. */
 #define HEALTHY_MS			10000
 
+/* How long the others wait while one database is asked: its owner can hold it. */
+#define PATIENCE_MS			5000
+
 /* What the launcher knows of the scheduler in a database's slot. */
 typedef struct Charge
 {
@@ -61,6 +64,7 @@ static Charge charges[EVSCHED_MAX_DATABASES];
 static Oid	wanted_database;
 static bool found_database;
 static int	probing = EVSCHED_NO_SLOT;	/* where one asks for the extension */
+static TimestampTz probing_until;	/* when the others wait no longer */
 
 static void probe_all(void);
 static void for_each_database(void (*visit) (Form_pg_database));
@@ -69,7 +73,7 @@ static void probe_database(Form_pg_database form);
 static void compare_database(Form_pg_database form);
 static bool database_exists(Oid oid);
 static void look_after(int slot, TimestampTz now);
-static bool may_start(int slot);
+static bool may_start(int slot, TimestampTz now);
 static void scheduler_ended(int slot, TimestampTz now);
 static void start_scheduler(int slot, TimestampTz now);
 static bool dismiss_orphan(Oid oid);
@@ -206,15 +210,16 @@ look_after(int slot, TimestampTz now)
 		charge->pause_ms = 0;
 		charge->start_at = now;
 	}
-	if (charge->handle == NULL && charge->start_at <= now && may_start(slot))
+	if (charge->handle == NULL && charge->start_at <= now && may_start(slot, now))
 		start_scheduler(slot, now);
 }
 
 /* One database is asked at a time; where the answer is known, it need not wait. */
 static bool
-may_start(int slot)
+may_start(int slot, TimestampTz now)
 {
-	if (probing != EVSCHED_NO_SLOT && evsched_database_is_served(probing))
+	if (probing != EVSCHED_NO_SLOT &&
+		(probing_until <= now || evsched_database_is_served(probing)))
 		probing = EVSCHED_NO_SLOT;
 	if (evsched_database_is_held(slot))
 		return false;
@@ -267,7 +272,10 @@ start_scheduler(int slot, TimestampTz now)
 	if (evsched_scheduler_launch(oid, &charge->handle))
 	{
 		if (!evsched_database_is_served(slot))
+		{
 			probing = slot;
+			probing_until = now + PATIENCE_MS * INT64CONST(1000);
+		}
 		evsched_launcher_set_short(false);
 		return;
 	}
@@ -299,8 +307,13 @@ next_start_ms(TimestampTz now)
 
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
 	{
-		if (charges[i].handle == NULL && may_start(i))
-			first = Min(first, charges[i].start_at);
+		TimestampTz start_at = charges[i].start_at;
+
+		if (charges[i].handle != NULL || evsched_database_is_held(i))
+			continue;
+		if (start_at != DT_NOEND && !may_start(i, now))
+			start_at = Max(start_at, probing_until);
+		first = Min(first, start_at);
 	}
 	return first == DT_NOEND ? -1 : TimestampDifferenceMilliseconds(now, first);
 }
