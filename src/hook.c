@@ -142,6 +142,12 @@ before_statement(Node *node)
 	if (IsA(node, GrantRoleStmt) || IsA(node, DropRoleStmt) || IsA(node, AlterRoleStmt) ||
 		(IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_ROLE))
 		roles_changed = true;
+	else if (IsA(node, GrantStmt) && ((GrantStmt *) node)->objtype == OBJECT_SCHEMA)
+	{
+		/* Who is let in to the schema again is served again. */
+		if (evsched_table_exists())
+			evsched_effect_due_anywhere(evsched_table_store());
+	}
 	else if (is_about_extension(node))
 		lock_table();
 	else if (IsA(node, CreatedbStmt))
