@@ -161,6 +161,12 @@ find_store(void)
 	EvschedStore found = {0};
 
 	evsched_process_begin();
+	/*
+	 * Who changes something wakes this process when it is committed, but sends the
+	 * invalidations a moment later.
+	 */
+	if (OidIsValid(store.table))
+		InvalidateSystemCaches();
 	/* Waits for whoever drops it, and learns of it. */
 	if (evsched_table_exists())
 		LockRelationOid(evsched_table_store().table, AccessShareLock);
