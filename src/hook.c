@@ -146,7 +146,7 @@ before_statement(Node *node)
 	{
 		/* Who is let in to the schema again is served again. */
 		if (evsched_table_exists())
-			evsched_effect_due_anywhere(evsched_table_store());
+			evsched_effect_recheck(evsched_table_store());
 	}
 	else if (is_about_extension(node))
 		lock_table();
