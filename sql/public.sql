@@ -24,6 +24,10 @@ BEGIN
         WHERE c.relnamespace = 'evsched'::pg_catalog.regnamespace
           AND c.relkind = 'S' AND a.grantee = 0
         UNION
+        SELECT 'SCHEMA evsched'
+        FROM pg_catalog.pg_namespace n, LATERAL pg_catalog.aclexplode(n.nspacl) a
+        WHERE n.oid = 'evsched'::pg_catalog.regnamespace AND a.grantee = 0
+        UNION
         SELECT 'TYPE ' || t.oid::pg_catalog.regtype::text
         FROM pg_catalog.pg_type t,
              LATERAL pg_catalog.aclexplode(coalesce(t.typacl, pg_catalog.acldefault('T', t.typowner))) a

@@ -11,9 +11,13 @@
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+
+/* Longer than all words there are: what is longer need not be told in full. */
+#define MAX_WORD_BYTES	40
 
 /* Raises 22023. */
 void
@@ -68,7 +72,8 @@ evsched_arg_word(text *word, const char *argument, const char *const *words, int
 
 	if (word == NULL)
 		return 0;
-	given = text_to_cstring(word);
+	given = pnstrdup(VARDATA_ANY(word),
+					 pg_mbcliplen(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), MAX_WORD_BYTES));
 	for (int i = 0; i < num_words; i++)
 	{
 		if (strcmp(given, words[i]) == 0)
@@ -134,12 +139,16 @@ evsched_arg_us(const Interval *interval)
 {
 	const int64 longest = INT64CONST(36525) * USECS_PER_DAY;
 	int64		days = interval->month * INT64CONST(30) + interval->day;
+	double		about = (double) days * USECS_PER_DAY + interval->time;
 
-	if (days > 36525 || interval->time > longest)
+	/* What is far out of range in one part only can be in range in all. */
+	if (about >= longest)
 		return longest;
-	if (days < -36525 || interval->time < -longest)
+	if (about <= -longest)
 		return -longest;
-	return Min(days * USECS_PER_DAY + interval->time, longest);
+	if (Abs(days) > 36525 * INT64CONST(2))
+		return (int64) about;
+	return days * USECS_PER_DAY + interval->time;
 }
 
 int64

@@ -9,6 +9,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -67,6 +68,7 @@ evsched_sql_confirm_many(PG_FUNCTION_ARGS)
 	evsched_table_open_for_write(&table, "evsched.confirm()");
 	for (int i = 0; i < n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (!nulls[i] && confirm_event(&table, DatumGetInt64(ids[i])))
 			done++;
 	}

@@ -184,7 +184,7 @@ static void
 require_own_events(const char *queue, Oid role)
 {
 	Datum		value = CStringGetTextDatum(queue);
-	int			n = evsched_statement_run(EVSCHED_STMT_QUEUE_OWNERS, &value, NULL);
+	int			n = evsched_statement_read(EVSCHED_STMT_QUEUE_OWNERS, &value);
 	int32	   *owners = palloc(sizeof(int32) * Max(n, 1));
 	bool		isnull;
 

@@ -149,6 +149,12 @@ before_statement(Node *node)
 	if (IsA(node, GrantRoleStmt) || IsA(node, DropRoleStmt) || IsA(node, AlterRoleStmt) ||
 		(IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_ROLE))
 		roles_changed = true;
+	else if (IsA(node, GrantStmt) && ((GrantStmt *) node)->objtype == OBJECT_SCHEMA)
+	{
+		/* Who is let in to the schema again is served again. */
+		if (evsched_table_exists())
+			evsched_effect_recheck(evsched_table_store());
+	}
 	else if (IsA(node, CreatedbStmt))
 	{
 		ListCell   *cell;

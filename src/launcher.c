@@ -55,6 +55,9 @@
 /* How often one looks for a free worker slot, which nobody announces. */
 #define SHORT_PAUSE_MS		1000
 
+/* How long the others wait while one database is asked: its owner can hold it. */
+#define PATIENCE_MS			5000
+
 #define NEVER				PG_INT64_MAX
 
 /* What the launcher knows of the scheduler in a database's slot; times are monotonic. */
@@ -72,6 +75,7 @@ static Charge charges[EVSCHED_MAX_DATABASES];
 static Oid	wanted_database;
 static bool found_database;
 static int	probing = EVSCHED_NO_SLOT;	/* where one asks for the extension */
+static int64 probing_until;	/* when the others wait no longer */
 
 static void probe_all(void);
 static void for_each_database(void (*visit) (Form_pg_database));
@@ -81,7 +85,7 @@ static void compare_database(Form_pg_database form);
 static bool database_exists(Oid oid);
 static void look_after(int slot, int64 now);
 static void see_leave(int slot, int64 now);
-static bool may_start(int slot);
+static bool may_start(int slot, int64 now);
 static void scheduler_ended(int slot, int64 now);
 static void start_scheduler(int slot, int64 now);
 static void say_if_short(void);
@@ -217,7 +221,7 @@ look_after(int slot, int64 now)
 		charge->pause_ms = 0;
 		charge->start_at = now;
 	}
-	if (charge->handle == NULL && charge->start_at <= now && may_start(slot))
+	if (charge->handle == NULL && charge->start_at <= now && may_start(slot, now))
 		start_scheduler(slot, now);
 }
 
@@ -241,9 +245,10 @@ see_leave(int slot, int64 now)
 
 /* One database is asked at a time; where the answer is known, it need not wait. */
 static bool
-may_start(int slot)
+may_start(int slot, int64 now)
 {
-	if (probing != EVSCHED_NO_SLOT && evsched_database_is_served(probing))
+	if (probing != EVSCHED_NO_SLOT &&
+		(probing_until <= now || evsched_database_is_served(probing)))
 		probing = EVSCHED_NO_SLOT;
 	if (evsched_database_is_held(slot))
 		return false;
@@ -298,7 +303,10 @@ start_scheduler(int slot, int64 now)
 	if (evsched_scheduler_launch(oid, &charge->handle))
 	{
 		if (!evsched_database_is_served(slot))
+		{
 			probing = slot;
+			probing_until = now + PATIENCE_MS * INT64CONST(1000);
+		}
 		EVSCHED_STOP("scheduler started");
 		return;
 	}
@@ -344,9 +352,14 @@ next_ms(int64 now)
 
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
 	{
-		if (charges[i].handle == NULL && may_start(i))
-			first = Min(first, charges[i].start_at);
+		int64		start_at = charges[i].start_at;
+
 		first = Min(first, charges[i].leave_by);
+		if (charges[i].handle != NULL || evsched_database_is_held(i))
+			continue;
+		if (start_at != NEVER && !may_start(i, now))
+			start_at = Max(start_at, probing_until);
+		first = Min(first, start_at);
 	}
 	return first == NEVER ? -1 : Max(first - now + 999, 0) / 1000;
 }

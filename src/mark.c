@@ -48,7 +48,7 @@ evsched_mark_note_slot(int slot, EvschedPlace place)
 		evsched_queue_touch(slot);
 }
 
-/* Every queue of the store may have got anything. */
+/* Every queue of the store may have got anything, also those that wait for nothing. */
 void
 evsched_mark_note_all(EvschedStore store)
 {
@@ -231,6 +231,7 @@ static void
 note_first(int slot)
 {
 	evsched_mark_note_slot(slot, EVSCHED_PLACE_FIRST);
+	evsched_queue_touch(slot);
 }
 
 static void

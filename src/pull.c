@@ -113,6 +113,7 @@ evsched_sql_fetch(PG_FUNCTION_ARGS)
 		int64		id = DatumGetInt64(ids[i]);
 		EvschedVerdict verdict = EVSCHED_KEEP;
 
+		CHECK_FOR_INTERRUPTS();
 		if (nulls[i] || !evsched_lease_exists(table.store, id) ||
 			!evsched_table_find(&table, id) || !evsched_right_consumes_row(table.row))
 			continue;

@@ -62,8 +62,9 @@ evsched_right_require(const char *queue, EvschedRight right)
 			 right == EVSCHED_RIGHT_POST ?
 			 errmsg("permission denied to post to queue \"%s\"", queue) :
 			 errmsg("permission denied to consume queue \"%s\"", queue),
-			 errhint("The owner of the queue can grant it: evsched.grant_queue('%s', '%s', '%s').",
-					 queue, GetUserNameFromId(GetUserId(), true),
+			 errhint("The owner of the queue can grant it: evsched.grant_queue(%s, %s, '%s').",
+					 quote_literal_cstr(queue),
+					 quote_literal_cstr(GetUserNameFromId(GetUserId(), false)),
 					 evsched_right_words[right])));
 }
 

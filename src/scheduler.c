@@ -202,6 +202,12 @@ find_store(Oid last_table)
 	bool		exists;
 
 	evsched_process_begin();
+	/*
+	 * Who changes something wakes this process when it is committed, but sends the
+	 * invalidations a moment later.
+	 */
+	if (OidIsValid(store.table))
+		InvalidateSystemCaches();
 	if (OidIsValid(last_table))
 		LockRelationOid(last_table, AccessShareLock);
 	/* In this order: they are dropped in one transaction. */

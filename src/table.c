@@ -28,6 +28,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -428,6 +429,9 @@ look_up_objects(void)
 
 	if (OidIsValid(objects.table))
 		return true;
+	/* Without the extension, who made a schema of that name may be anybody. */
+	if (!OidIsValid(get_extension_oid(EVSCHED_NAME, true)))
+		return false;
 	schema = get_namespace_oid(EVSCHED_NAME, true);
 	if (!OidIsValid(schema))
 		return false;
