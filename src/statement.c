@@ -63,6 +63,10 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" WHERE b.role OPERATOR(pg_catalog.=) $1 AND r.origin OPERATOR(pg_catalog.=) $2"
 		" ORDER BY b.n LIMIT 1"
 	},
+	[EVSCHED_STMT_ROLE_KNOWN] = {
+		SPI_OK_SELECT, 1, {INT4OID},
+		"SELECT name, origin FROM evsched.role WHERE n OPERATOR(pg_catalog.=) $1"
+	},
 	[EVSCHED_STMT_ROLE_OF] = {
 		SPI_OK_SELECT, 2, {INT4OID, TEXTOID},
 		"SELECT b.role FROM evsched.role_binding b"
@@ -128,6 +132,11 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	[EVSCHED_STMT_GRANT_FIND] = {
 		SPI_OK_SELECT, 1, {TEXTOID},
 		"SELECT role, may FROM evsched.queue_grant WHERE queue OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_GRANT_KNOWN] = {
+		SPI_OK_SELECT, 3, {TEXTOID, INT4OID, TEXTOID},
+		"SELECT FROM evsched.queue_grant WHERE queue OPERATOR(pg_catalog.=) $1"
+		" AND role OPERATOR(pg_catalog.=) $2 AND may OPERATOR(pg_catalog.=) $3"
 	},
 	[EVSCHED_STMT_GRANT_ADD] = {
 		SPI_OK_INSERT, 3, {TEXTOID, INT4OID, TEXTOID},
