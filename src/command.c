@@ -46,13 +46,13 @@ evsched_command_run(EvschedStore store, int database)
 }
 
 /*
- * Inside a transaction: roles may have been renamed since; and with
+ * Inside a transaction: roles may have been renamed or dropped since; and with
  * evsched.start_after_restore, what was restored is bound.
  */
 void
 evsched_command_refresh(void)
 {
-	evsched_role_rename_all();
+	evsched_role_follow_all();
 	if (evsched_start_after_restore && evsched_role_bind_all())
 		ereport(LOG,
 				(errmsg("evsched hands out restored events, as evsched.start_after_restore says")));

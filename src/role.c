@@ -11,7 +11,8 @@
  *
  * A number is bound here when its origin is this system and database and it has
  * a binding: neither is so in a restored dump or a copy, until evsched.start().
- * A role that was dropped leaves its binding behind, so that nobody inherits it.
+ * A role that was dropped leaves its binding behind, and its origin is "dropped" once
+ * the scheduler has seen that, so that nobody inherits it, here or in a dump.
  */
 #include "postgres.h"
 
@@ -174,15 +175,16 @@ evsched_role_bind_all(void)
 	return n > 0;
 }
 
-/* Names that were changed since: a dump shall have them. */
+/* Roles that were renamed or dropped since: a dump shall say so. */
 void
-evsched_role_rename_all(void)
+evsched_role_follow_all(void)
 {
 	Datum		origin = CStringGetTextDatum(evsched_role_origin());
 	EvschedCaller caller;
 
 	evsched_statement_begin(&caller);
 	evsched_statement_run(EVSCHED_STMT_ROLE_RENAME_ALL, &origin, NULL);
+	evsched_statement_run(EVSCHED_STMT_ROLE_DROP_ALL, &origin, NULL);
 	evsched_statement_end(&caller);
 }
 

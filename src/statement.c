@@ -82,17 +82,33 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		SPI_OK_INSERT, 2, {INT4OID, OIDOID},
 		"INSERT INTO evsched.role_binding (n, role) VALUES ($1, $2)"
 	},
-	/* Owners that came from elsewhere: whoever has the name here. */
+	/*
+	 * Owners that came from elsewhere: whoever has the name here.  A copy of a database
+	 * of this system has brought its bindings with it, and they are better than names.
+	 */
 	[EVSCHED_STMT_ROLE_BIND_ALL] = {
 		SPI_OK_UPDATE, 1, {TEXTOID},
-		"WITH found AS (SELECT r.n, a.oid AS role FROM evsched.role r"
-		" JOIN pg_catalog.pg_authid a ON a.rolname OPERATOR(pg_catalog.=) r.name"
-		" WHERE r.origin OPERATOR(pg_catalog.<>) $1 OR NOT EXISTS ("
-		" SELECT FROM evsched.role_binding b WHERE b.n OPERATOR(pg_catalog.=) r.n)),"
+		"WITH found AS (SELECT r.n, a.oid AS role, a.rolname AS name FROM evsched.role r"
+		" LEFT JOIN evsched.role_binding b ON b.n OPERATOR(pg_catalog.=) r.n"
+		" JOIN pg_catalog.pg_authid a ON CASE WHEN b.n IS NOT NULL"
+		" AND pg_catalog.split_part(r.origin, '/', 1)"
+		" OPERATOR(pg_catalog.=) pg_catalog.split_part($1, '/', 1)"
+		" THEN a.oid OPERATOR(pg_catalog.=) b.role"
+		" ELSE a.rolname OPERATOR(pg_catalog.=) r.name END"
+		" WHERE (r.origin OPERATOR(pg_catalog.<>) $1 OR b.n IS NULL)"
+		" AND r.origin OPERATOR(pg_catalog.<>) 'dropped'),"
 		" bound AS (INSERT INTO evsched.role_binding (n, role) SELECT n, role FROM found"
 		" ON CONFLICT (n) DO UPDATE SET role = excluded.role)"
-		" UPDATE evsched.role r SET origin = $1 FROM found f"
+		" UPDATE evsched.role r SET origin = $1, name = f.name FROM found f"
 		" WHERE r.n OPERATOR(pg_catalog.=) f.n"
+	},
+	/* A dump carries names only: a new role of an old name shall inherit nothing there. */
+	[EVSCHED_STMT_ROLE_DROP_ALL] = {
+		SPI_OK_UPDATE, 1, {TEXTOID},
+		"UPDATE evsched.role r SET origin = 'dropped' FROM evsched.role_binding b"
+		" WHERE b.n OPERATOR(pg_catalog.=) r.n AND r.origin OPERATOR(pg_catalog.=) $1"
+		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_authid a"
+		" WHERE a.oid OPERATOR(pg_catalog.=) b.role)"
 	},
 	[EVSCHED_STMT_ROLE_RENAME_ALL] = {
 		SPI_OK_UPDATE, 1, {TEXTOID},
