@@ -12,6 +12,9 @@
 #include "command.h"
 
 #include "access/xact.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
 
 #include "database.h"
 #include "guc.h"
@@ -20,7 +23,12 @@
 #include "role.h"
 #include "statement.h"
 
+/* More than deadlock_timeout, so that autovacuum makes room. */
+#define TABLE_LOCK_TIMEOUT	"2s"
+
 static void set_stopped(bool stop);
+static void mend_triggers(void);
+static void enable_triggers(void);
 
 /* Does what start() or stop() asks for, and tells who waits for it. */
 void
@@ -38,6 +46,8 @@ evsched_command_run(EvschedStore store, int database)
 	/* Who is told that it is done relies on it. */
 	ForceSyncCommit();
 	evsched_process_end();
+	if (!stop)
+		mend_triggers();
 	evsched_mark_note_all(store);
 	evsched_database_set_done(database, asked);
 	ereport(LOG,
@@ -66,5 +76,53 @@ set_stopped(bool stop)
 
 	evsched_statement_begin(&caller);
 	evsched_statement_run(EVSCHED_STMT_STOP, &value, NULL);
+	evsched_statement_end(&caller);
+}
+
+/*
+ * A restore with --disable-triggers leaves our triggers enabled, but no longer
+ * always: replicated events would not wake the scheduler.  That is mended if nobody
+ * is in the way.
+ */
+static void
+mend_triggers(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		evsched_process_begin();
+		(void) set_config_option("lock_timeout", TABLE_LOCK_TIMEOUT, PGC_SUSET,
+								 PGC_S_OVERRIDE, GUC_ACTION_LOCAL, true, 0, false);
+		enable_triggers();
+		evsched_process_end();
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		evsched_process_abort();
+		ereport(LOG,
+				(errmsg("evsched's triggers were disabled and could not be enabled for replication"),
+				 errdetail("An open transaction has one of its tables in use."),
+				 errhint("Call evsched.start() again later.")));
+	}
+	PG_END_TRY();
+}
+
+static void
+enable_triggers(void)
+{
+	EvschedCaller caller;
+	Datum		commands;
+	bool		isnull;
+
+	evsched_statement_begin(&caller);
+	evsched_statement_read(EVSCHED_STMT_TRIGGERS, NULL);
+	commands = evsched_statement_value(0, 1, &isnull);
+	if (!isnull)
+		evsched_statement_execute(TextDatumGetCString(commands));
 	evsched_statement_end(&caller);
 }

@@ -183,6 +183,20 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" WHERE m.id OPERATOR(pg_catalog.>)"
 		" (SELECT s.last_value FROM evsched.event_id_seq s)"
 	},
+	/* What sets our triggers back to firing always. */
+	[EVSCHED_STMT_TRIGGERS] = {
+		SPI_OK_SELECT, 0, {0},
+		"SELECT pg_catalog.string_agg(pg_catalog.format("
+		"'ALTER TABLE evsched.%I ENABLE ALWAYS TRIGGER %I', c.relname, t.tgname), '; '"
+		" ORDER BY c.relname OPERATOR(pg_catalog.<>) 'event')"
+		" FROM pg_catalog.pg_trigger t"
+		" JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid"
+		" JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid"
+		" JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace"
+		" WHERE s.nspname OPERATOR(pg_catalog.=) 'evsched'"
+		" AND p.pronamespace OPERATOR(pg_catalog.=) s.oid"
+		" AND t.tgenabled OPERATOR(pg_catalog.<>) 'A'"
+	},
 	/*
 	 * The commands that let a role use the extension.  Functions whose names begin
 	 * with _ are among them, for the views call them: they show nobody what is not
