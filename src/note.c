@@ -8,12 +8,15 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_subscription_rel.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "replication/logicalworker.h"
+#include "replication/worker_internal.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -28,7 +31,8 @@
 #define MAX_SETTING_COLUMNS	8
 
 static bool is_known(Relation relation, HeapTuple tuple);
-static void adopt(EvschedStore store, HeapTuple tuple, TupleDesc desc);
+static void adopt(EvschedStore store, Relation relation, HeapTuple tuple);
+static bool is_subscribed(Oid relation);
 static EvschedPlace read_place(HeapTuple tuple, TupleDesc desc, char *queue);
 
 PG_FUNCTION_INFO_V1(evsched_sql_note_change);
@@ -59,7 +63,7 @@ evsched_sql_note_change(PG_FUNCTION_ARGS)
 	{
 		evsched_right_require(queue, EVSCHED_RIGHT_POST);
 		if (IsLogicalWorker())
-			adopt(store, trigger->tg_trigtuple, desc);
+			adopt(store, trigger->tg_relation, trigger->tg_trigtuple);
 		evsched_effect_due(store, queue, place);
 	}
 	else
@@ -137,15 +141,28 @@ is_known(Relation relation, HeapTuple tuple)
 	return known;
 }
 
-/* Without an owner that is known here, it would wait for ever. */
+/*
+ * A replicated event whose owner is not known here would wait for ever.  Where its
+ * owners are replicated as well, it is part of a copy, which start() binds.
+ */
 static void
-adopt(EvschedStore store, HeapTuple tuple, TupleDesc desc)
+adopt(EvschedStore store, Relation relation, HeapTuple tuple)
 {
 	bool		isnull;
-	Datum		owner = heap_getattr(tuple, EVSCHED_EVENT_OWNER, desc, &isnull);
+	Datum		owner = heap_getattr(tuple, EVSCHED_EVENT_OWNER, RelationGetDescr(relation), &isnull);
 
-	if (!isnull)
+	if (!isnull && !OidIsValid(evsched_role_of(DatumGetInt32(owner))) &&
+		!is_subscribed(get_relname_relid("role", RelationGetNamespace(relation))))
 		evsched_role_adopt(store, DatumGetInt32(owner));
+}
+
+/* In a worker of logical replication: does its subscription bring this table, too? */
+static bool
+is_subscribed(Oid relation)
+{
+	XLogRecPtr	lsn;
+
+	return GetSubscriptionRelState(MySubscription->oid, relation, &lsn) != SUBREL_STATE_UNKNOWN;
 }
 
 static EvschedPlace
