@@ -218,7 +218,7 @@ look_again(void)
 	if (!find_store())
 		proc_exit(0);			/* the launcher looks what is there instead */
 	/* What could not be handed out may be now. */
-	evsched_mark_note_all(store);
+	evsched_mark_look_all(store);
 }
 
 /* Nothing is done with tables and functions of another version. */
