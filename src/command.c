@@ -1,7 +1,7 @@
 /*
  * command.c
  *		What the scheduler is asked to do for its database as a whole: to start,
- *		to stop, to look at the roles again.
+ *		to stop, to look at roles and ids again.
  *
  * Called by the scheduler, between two turns.  start() and
  * stop() take effect at once and are not undone by the rollback of who called
@@ -26,7 +26,11 @@
 /* More than deadlock_timeout, so that autovacuum makes room. */
 #define TABLE_LOCK_TIMEOUT	"2s"
 
+/* The last id known to be given away; never to be given away again. */
+static int64 last_id;
+
 static void set_stopped(bool stop);
+static void keep_ids(bool restored);
 static void mend_triggers(void);
 static void enable_triggers(void);
 
@@ -42,7 +46,10 @@ evsched_command_run(EvschedStore store, int database)
 	evsched_process_begin();
 	set_stopped(stop);
 	if (!stop)
+	{
 		(void) evsched_role_bind_all();
+		keep_ids(true);
+	}
 	/* Who is told that it is done relies on it. */
 	ForceSyncCommit();
 	evsched_process_end();
@@ -62,8 +69,12 @@ evsched_command_run(EvschedStore store, int database)
 void
 evsched_command_refresh(void)
 {
+	bool		restored;
+
 	evsched_role_follow_all();
-	if (evsched_start_after_restore && evsched_role_bind_all())
+	restored = evsched_start_after_restore && evsched_role_bind_all();
+	keep_ids(restored);
+	if (restored)
 		ereport(LOG,
 				(errmsg("evsched hands out restored events, as evsched.start_after_restore says")));
 }
@@ -76,6 +87,25 @@ set_stopped(bool stop)
 
 	evsched_statement_begin(&caller);
 	evsched_statement_run(EVSCHED_STMT_STOP, &value, NULL);
+	evsched_statement_end(&caller);
+}
+
+/*
+ * A restore may have set the sequence of ids back.  When a change of settings or roles
+ * announces one, the sequence still stands where it was.
+ */
+static void
+keep_ids(bool restored)
+{
+	EvschedCaller caller;
+	Datum		value = Int64GetDatum(last_id);
+	bool		isnull;
+
+	evsched_statement_begin(&caller);
+	if (restored)
+		evsched_statement_run(EVSCHED_STMT_NEXT_ID, NULL, NULL);
+	evsched_statement_run(EVSCHED_STMT_LAST_ID, &value, NULL);
+	last_id = DatumGetInt64(evsched_statement_value(0, 1, &isnull));
 	evsched_statement_end(&caller);
 }
 

@@ -170,7 +170,6 @@ evsched_role_bind_all(void)
 
 	evsched_statement_begin(&caller);
 	n = evsched_statement_run(EVSCHED_STMT_ROLE_BIND_ALL, &origin, NULL);
-	evsched_statement_run(EVSCHED_STMT_NEXT_ID, NULL, NULL);
 	evsched_statement_end(&caller);
 	return n > 0;
 }

@@ -174,7 +174,7 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"INSERT INTO evsched.control (stopped) VALUES ($1)"
 		" ON CONFLICT (here) DO UPDATE SET stopped = excluded.stopped"
 	},
-	/* A restore of data alone sets the sequence back to where its source was. */
+	/* A restore of data alone sets the sequence to where its source was: behind these. */
 	[EVSCHED_STMT_NEXT_ID] = {
 		SPI_OK_SELECT, 0, {0},
 		"SELECT pg_catalog.setval('evsched.event_id_seq', m.id)"
@@ -182,6 +182,13 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" (SELECT pg_catalog.max(d.id) FROM evsched.dead d)) AS id) m"
 		" WHERE m.id OPERATOR(pg_catalog.>)"
 		" (SELECT s.last_value FROM evsched.event_id_seq s)"
+	},
+	/* ... or behind ids that were given away here: sets it back to the last of them. */
+	[EVSCHED_STMT_LAST_ID] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		"SELECT CASE WHEN last_value OPERATOR(pg_catalog.<) $1"
+		" THEN pg_catalog.setval('evsched.event_id_seq', $1) ELSE last_value END"
+		" FROM evsched.event_id_seq"
 	},
 	/* What sets our triggers back to firing always. */
 	[EVSCHED_STMT_TRIGGERS] = {

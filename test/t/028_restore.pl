@@ -356,7 +356,8 @@ SELECT evsched.post('"own"', '-1 min', 'mail', max_retries => 3), evsched.create
 	evsched.create_queue('bobs', 9), evsched.grant_queue('bobs', 'ann', 'consume'),
 	evsched.post('"own"', '1 hour', 'later', key => 'own')
 SQL
-	my ($last) = $target->safe_psql($database, 'SELECT max(id) FROM evsched.event');
+	my $last = as($target, $database, 'bob', q(SELECT evsched.post('"gone"', queue => 'gone')));
+	is(as($target, $database, 'bob', q(SELECT id FROM evsched.take('gone'))), $last, 'an id is used up');
 	$listener = listener($target, $database, dbname => $database, queue => 'mail', max_events => 100);
 	is($listener->event->{payload}, 'own', 'its own events come');
 	restore_into($target, $database, $name);
@@ -419,11 +420,13 @@ $lock->sql('COMMIT');
 $target->safe_psql('quiet', 'SELECT evsched.start()');
 is(not_always(), 0, 'start() mends them');
 
-# A server without the library loaded takes the data, too.
+$lock->quit;
+$listener->quit;
+
+# evsched.start_after_restore.
 $target->append_conf('postgresql.conf', "evsched.start_after_restore = on\n");
 $target->reload;
 
-# evsched.start_after_restore.
 for my $database (qw(auto1 auto2))
 {
 	restore($database, 'custom', $database eq 'auto1' ? '-j4' : '-1');
@@ -437,6 +440,19 @@ $listener = listener($target, 'auto3', dbname => 'auto3', queue => 'mail', max_e
 restore_into($target, 'auto3', 'plain-data');
 fires('auto3', $listener, @payloads);
 are_owners($target, 'auto3', qw(ann bob carol postgres));
+$target->safe_psql('postgres', 'DROP ROLE carol');
+restore('auto4', 'plain');
+$listener = listener($target, 'auto4', dbname => 'auto4', queue => 'mail', max_events => 100);
+fires('auto4', $listener, grep { $_ ne 'carol' } @payloads);
+$target->safe_psql('postgres', 'CREATE ROLE carol LOGIN');
+fires('auto4', $listener, qw(carol carol));
+$listener->quit;
+
+# A server without the library loaded takes it, too.
+$target->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
+$target->restart;
+restore('bare', 'plain');
+is_deeply(fingerprints($target, 'bare'), $dumped, 'all has arrived');
 
 nothing_early();
 done_testing();
