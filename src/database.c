@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "utils/resowner.h"
 
 #include "compat.h"
 #include "shared.h"
@@ -31,6 +32,12 @@ typedef struct Databases
 
 static Databases *databases;
 
+/* What this process will ask for when its transaction is over. */
+static Oid	recheck_later;
+static bool recheck_all_later;
+
+static void send_rechecks(ResourceReleasePhase phase, bool commit, bool top_level, void *arg);
+static void recheck_slot(int slot);
 static void request(Oid oid, bool probe, int holds);
 static void wake_launcher(void);
 static void wake_process(int procno);
@@ -56,6 +63,12 @@ evsched_database_attach(void *area, bool found)
 		databases->slot[i].scheduler_procno = EVSCHED_NO_PROC;
 		databases->slot[i].first_dirty = EVSCHED_NO_SLOT;
 	}
+}
+
+void
+evsched_database_init(void)
+{
+	RegisterResourceReleaseCallback(send_rechecks, NULL);
 }
 
 /*
@@ -169,20 +182,15 @@ evsched_database_probe(Oid oid)
 	request(oid, true, 0);
 }
 
-/* Tells the scheduler of a database that the extension may be gone. */
+/*
+ * Tells the scheduler of a database, when the transaction that is committing is
+ * over, that the extension may be gone, or settings and roles have changed.  Not
+ * before: its caches would not know of that yet, and nobody would tell it again.
+ */
 void
 evsched_database_recheck(Oid oid)
 {
-	int			slot = evsched_database_find(oid, false);
-	EvschedDatabase *db;
-
-	if (slot == EVSCHED_NO_SLOT)
-		return;
-	db = &databases->slot[slot];
-	SpinLockAcquire(&db->mutex);
-	db->recheck = true;
-	SpinLockRelease(&db->mutex);
-	evsched_database_wake(slot);
+	recheck_later = oid;
 }
 
 /* No scheduler shall be in this database until it is let go. */
@@ -324,15 +332,7 @@ evsched_database_take_recheck(int slot)
 void
 evsched_database_recheck_all(void)
 {
-	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
-	{
-		EvschedDatabase *db = &databases->slot[i];
-
-		SpinLockAcquire(&db->mutex);
-		db->recheck = true;
-		SpinLockRelease(&db->mutex);
-		evsched_database_wake(i);
-	}
+	recheck_all_later = true;
 }
 
 /* Asks the scheduler to stop or to go on; returns what is_done is to be asked for. */
@@ -456,4 +456,33 @@ wake_process(int procno)
 {
 	if (procno != EVSCHED_NO_PROC)
 		SetLatch(&ProcGlobal->allProcs[procno].procLatch);
+}
+
+/* After the locks are released, the invalidations of a commit have been sent. */
+static void
+send_rechecks(ResourceReleasePhase phase, bool commit, bool top_level, void *arg)
+{
+	int			slot;
+
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !top_level)
+		return;
+	for (int i = 0; recheck_all_later && i < EVSCHED_MAX_DATABASES; i++)
+		recheck_slot(i);
+	slot = OidIsValid(recheck_later) ? evsched_database_find(recheck_later, false) :
+		EVSCHED_NO_SLOT;
+	if (slot != EVSCHED_NO_SLOT)
+		recheck_slot(slot);
+	recheck_later = InvalidOid;
+	recheck_all_later = false;
+}
+
+static void
+recheck_slot(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+
+	SpinLockAcquire(&db->mutex);
+	db->recheck = true;
+	SpinLockRelease(&db->mutex);
+	evsched_database_wake(slot);
 }

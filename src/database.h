@@ -29,6 +29,7 @@ typedef struct EvschedDatabase
 	int			first_dirty;	/* queues with something to do */
 } EvschedDatabase;
 
+extern void evsched_database_init(void);
 extern Size evsched_database_size(void);
 extern void evsched_database_attach(void *area, bool found);
 

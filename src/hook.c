@@ -146,7 +146,8 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 static void
 before_statement(Node *node)
 {
-	if (IsA(node, GrantRoleStmt) || IsA(node, DropRoleStmt) || IsA(node, AlterRoleStmt) ||
+	if (IsA(node, CreateRoleStmt) ||
+		IsA(node, GrantRoleStmt) || IsA(node, DropRoleStmt) || IsA(node, AlterRoleStmt) ||
 		(IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_ROLE))
 		roles_changed = true;
 	else if (IsA(node, GrantStmt) && ((GrantStmt *) node)->objtype == OBJECT_SCHEMA)

@@ -7,6 +7,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "database.h"
 #include "effect.h"
 #include "guc.h"
 #include "hook.h"
@@ -36,6 +37,7 @@ _PG_init(void)
 	evsched_table_init();
 	evsched_role_init();
 	evsched_setting_init();
+	evsched_database_init();
 	evsched_effect_init();
 	evsched_hook_init();
 	evsched_launcher_init();

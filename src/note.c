@@ -8,12 +8,15 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_subscription_rel.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "replication/logicalworker.h"
+#include "replication/worker_internal.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -21,13 +24,20 @@
 #include "event.h"
 #include "right.h"
 #include "role.h"
+#include "statement.h"
 #include "table.h"
 
-static void adopt(EvschedStore store, HeapTuple tuple, TupleDesc desc);
+/* No table of settings has more. */
+#define MAX_SETTING_COLUMNS	8
+
+static bool is_known(Relation relation, HeapTuple tuple);
+static void adopt(EvschedStore store, Relation relation, HeapTuple tuple);
+static bool is_subscribed(Oid relation);
 static EvschedPlace read_place(HeapTuple tuple, TupleDesc desc, char *queue);
 
 PG_FUNCTION_INFO_V1(evsched_sql_note_change);
 PG_FUNCTION_INFO_V1(evsched_sql_note_setting);
+PG_FUNCTION_INFO_V1(evsched_sql_skip_known);
 PG_FUNCTION_INFO_V1(evsched_sql_owner);
 
 /* Notes what becomes available at commit, or again at abort. */
@@ -53,7 +63,7 @@ evsched_sql_note_change(PG_FUNCTION_ARGS)
 	{
 		evsched_right_require(queue, EVSCHED_RIGHT_POST);
 		if (IsLogicalWorker())
-			adopt(store, trigger->tg_trigtuple, desc);
+			adopt(store, trigger->tg_relation, trigger->tg_trigtuple);
 		evsched_effect_due(store, queue, place);
 		evsched_effect_count(store, queue, EVSCHED_COUNT_POSTED, 1);
 	}
@@ -90,6 +100,20 @@ evsched_sql_note_setting(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* A restore brings again what is there: it stays as it is. */
+Datum
+evsched_sql_skip_known(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function is a row trigger of evsched's settings")));
+	return PointerGetDatum(is_known(trigger->tg_relation, trigger->tg_trigtuple) ?
+						   NULL : trigger->tg_trigtuple);
+}
+
 /* _owner() */
 Datum
 evsched_sql_owner(PG_FUNCTION_ARGS)
@@ -97,15 +121,52 @@ evsched_sql_owner(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(evsched_role_number(evsched_table_store(), GetUserId()));
 }
 
-/* Without an owner that is known here, it would wait for ever. */
+/* Is there a row of the same key in evsched.role, queue or queue_grant? */
+static bool
+is_known(Relation relation, HeapTuple tuple)
+{
+	Datum		values[MAX_SETTING_COLUMNS];
+	bool		nulls[MAX_SETTING_COLUMNS];
+	const char *table = RelationGetRelationName(relation);
+	EvschedCaller caller;
+	bool		known;
+
+	heap_deform_tuple(tuple, RelationGetDescr(relation), values, nulls);
+	/* Constraints refuse it later. */
+	if (nulls[0] || (strcmp(table, "queue") != 0 && (nulls[1] || nulls[2])))
+		return false;
+	if (strcmp(table, "role") == 0)
+		return evsched_role_is_known(DatumGetInt32(values[0]), NameStr(*DatumGetName(values[1])),
+									 TextDatumGetCString(values[2]));
+	evsched_statement_begin(&caller);
+	known = evsched_statement_read(strcmp(table, "queue") == 0 ? EVSCHED_STMT_QUEUE_FIND :
+								   EVSCHED_STMT_GRANT_KNOWN, values) > 0;
+	evsched_statement_end(&caller);
+	return known;
+}
+
+/*
+ * A replicated event whose owner is not known here would wait for ever.  Where its
+ * owners are replicated as well, it is part of a copy, which start() binds.
+ */
 static void
-adopt(EvschedStore store, HeapTuple tuple, TupleDesc desc)
+adopt(EvschedStore store, Relation relation, HeapTuple tuple)
 {
 	bool		isnull;
-	Datum		owner = heap_getattr(tuple, EVSCHED_EVENT_OWNER, desc, &isnull);
+	Datum		owner = heap_getattr(tuple, EVSCHED_EVENT_OWNER, RelationGetDescr(relation), &isnull);
 
-	if (!isnull)
+	if (!isnull && !OidIsValid(evsched_role_of(DatumGetInt32(owner))) &&
+		!is_subscribed(get_relname_relid("role", RelationGetNamespace(relation))))
 		evsched_role_adopt(store, DatumGetInt32(owner));
+}
+
+/* In a worker of logical replication: does its subscription bring this table, too? */
+static bool
+is_subscribed(Oid relation)
+{
+	XLogRecPtr	lsn;
+
+	return GetSubscriptionRelState(MySubscription->oid, relation, &lsn) != SUBREL_STATE_UNKNOWN;
 }
 
 static EvschedPlace

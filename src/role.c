@@ -11,7 +11,8 @@
  *
  * A number is bound here when its origin is this system and database and it has
  * a binding: neither is so in a restored dump or a copy, until evsched.start().
- * A role that was dropped leaves its binding behind, so that nobody inherits it.
+ * A role that was dropped leaves its binding behind, and its origin is "dropped" once
+ * the scheduler has seen that, so that nobody inherits it, here or in a dump.
  */
 #include "postgres.h"
 
@@ -115,6 +116,37 @@ evsched_role_of(int32 number)
 		SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(entry->role)) ? entry->role : InvalidOid;
 }
 
+/*
+ * Is the number one that is here already?  It may have got another name or origin
+ * since it was dumped, but not both: then another role has drawn the same number
+ * elsewhere, and its events must not become this one's.
+ */
+bool
+evsched_role_is_known(int32 number, const char *name, const char *origin)
+{
+	Datum		value = Int32GetDatum(number);
+	EvschedCaller caller;
+	bool		isnull;
+	bool		known_here;
+
+	evsched_statement_begin(&caller);
+	known_here = evsched_statement_read(EVSCHED_STMT_ROLE_KNOWN, &value) > 0;
+	if (known_here && strcmp(origin, evsched_role_origin()) != 0)
+	{
+		Name		here = DatumGetName(evsched_statement_value(0, 1, &isnull));
+
+		if (strcmp(NameStr(*here), name) != 0 &&
+			strcmp(TextDatumGetCString(evsched_statement_value(0, 2, &isnull)), origin) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNIQUE_VIOLATION),
+					 errmsg("owner %d is role \"%s\" in this database, not \"%s\"",
+							number, NameStr(*here), name),
+					 errhint("If the role was renamed, let it have the same name here and there.")));
+	}
+	evsched_statement_end(&caller);
+	return known_here;
+}
+
 /* An event that another system has sent belongs to whoever brings it in here. */
 void
 evsched_role_adopt(EvschedStore store, int32 number)
@@ -139,20 +171,20 @@ evsched_role_bind_all(void)
 
 	evsched_statement_begin(&caller);
 	n = evsched_statement_run(EVSCHED_STMT_ROLE_BIND_ALL, &origin, NULL);
-	evsched_statement_run(EVSCHED_STMT_NEXT_ID, NULL, NULL);
 	evsched_statement_end(&caller);
 	return n > 0;
 }
 
-/* Names that were changed since: a dump shall have them. */
+/* Roles that were renamed or dropped since: a dump shall say so. */
 void
-evsched_role_rename_all(void)
+evsched_role_follow_all(void)
 {
 	Datum		origin = CStringGetTextDatum(evsched_role_origin());
 	EvschedCaller caller;
 
 	evsched_statement_begin(&caller);
 	evsched_statement_run(EVSCHED_STMT_ROLE_RENAME_ALL, &origin, NULL);
+	evsched_statement_run(EVSCHED_STMT_ROLE_DROP_ALL, &origin, NULL);
 	evsched_statement_end(&caller);
 }
 

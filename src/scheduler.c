@@ -304,7 +304,7 @@ look_again(void)
 	leave_if_gone();
 	if (current)
 		evsched_command_refresh();
-	evsched_mark_note_all(store);
+	evsched_mark_look_all(store);
 }
 
 /* Nothing is done with tables and functions of another version. */

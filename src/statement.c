@@ -63,6 +63,10 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" WHERE b.role OPERATOR(pg_catalog.=) $1 AND r.origin OPERATOR(pg_catalog.=) $2"
 		" ORDER BY b.n LIMIT 1"
 	},
+	[EVSCHED_STMT_ROLE_KNOWN] = {
+		SPI_OK_SELECT, 1, {INT4OID},
+		"SELECT name, origin FROM evsched.role WHERE n OPERATOR(pg_catalog.=) $1"
+	},
 	[EVSCHED_STMT_ROLE_OF] = {
 		SPI_OK_SELECT, 2, {INT4OID, TEXTOID},
 		"SELECT b.role FROM evsched.role_binding b"
@@ -78,17 +82,33 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		SPI_OK_INSERT, 2, {INT4OID, OIDOID},
 		"INSERT INTO evsched.role_binding (n, role) VALUES ($1, $2)"
 	},
-	/* Owners that came from elsewhere: whoever has the name here. */
+	/*
+	 * Owners that came from elsewhere: whoever has the name here.  A copy of a database
+	 * of this system has brought its bindings with it, and they are better than names.
+	 */
 	[EVSCHED_STMT_ROLE_BIND_ALL] = {
 		SPI_OK_UPDATE, 1, {TEXTOID},
-		"WITH found AS (SELECT r.n, a.oid AS role FROM evsched.role r"
-		" JOIN pg_catalog.pg_authid a ON a.rolname OPERATOR(pg_catalog.=) r.name"
-		" WHERE r.origin OPERATOR(pg_catalog.<>) $1 OR NOT EXISTS ("
-		" SELECT FROM evsched.role_binding b WHERE b.n OPERATOR(pg_catalog.=) r.n)),"
+		"WITH found AS (SELECT r.n, a.oid AS role, a.rolname AS name FROM evsched.role r"
+		" LEFT JOIN evsched.role_binding b ON b.n OPERATOR(pg_catalog.=) r.n"
+		" JOIN pg_catalog.pg_authid a ON CASE WHEN b.n IS NOT NULL"
+		" AND pg_catalog.split_part(r.origin, '/', 1)"
+		" OPERATOR(pg_catalog.=) pg_catalog.split_part($1, '/', 1)"
+		" THEN a.oid OPERATOR(pg_catalog.=) b.role"
+		" ELSE a.rolname OPERATOR(pg_catalog.=) r.name END"
+		" WHERE (r.origin OPERATOR(pg_catalog.<>) $1 OR b.n IS NULL)"
+		" AND r.origin OPERATOR(pg_catalog.<>) 'dropped'),"
 		" bound AS (INSERT INTO evsched.role_binding (n, role) SELECT n, role FROM found"
 		" ON CONFLICT (n) DO UPDATE SET role = excluded.role)"
-		" UPDATE evsched.role r SET origin = $1 FROM found f"
+		" UPDATE evsched.role r SET origin = $1, name = f.name FROM found f"
 		" WHERE r.n OPERATOR(pg_catalog.=) f.n"
+	},
+	/* A dump carries names only: a new role of an old name shall inherit nothing there. */
+	[EVSCHED_STMT_ROLE_DROP_ALL] = {
+		SPI_OK_UPDATE, 1, {TEXTOID},
+		"UPDATE evsched.role r SET origin = 'dropped' FROM evsched.role_binding b"
+		" WHERE b.n OPERATOR(pg_catalog.=) r.n AND r.origin OPERATOR(pg_catalog.=) $1"
+		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_authid a"
+		" WHERE a.oid OPERATOR(pg_catalog.=) b.role)"
 	},
 	[EVSCHED_STMT_ROLE_RENAME_ALL] = {
 		SPI_OK_UPDATE, 1, {TEXTOID},
@@ -129,6 +149,11 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		SPI_OK_SELECT, 1, {TEXTOID},
 		"SELECT role, may FROM evsched.queue_grant WHERE queue OPERATOR(pg_catalog.=) $1"
 	},
+	[EVSCHED_STMT_GRANT_KNOWN] = {
+		SPI_OK_SELECT, 3, {TEXTOID, INT4OID, TEXTOID},
+		"SELECT FROM evsched.queue_grant WHERE queue OPERATOR(pg_catalog.=) $1"
+		" AND role OPERATOR(pg_catalog.=) $2 AND may OPERATOR(pg_catalog.=) $3"
+	},
 	[EVSCHED_STMT_GRANT_ADD] = {
 		SPI_OK_INSERT, 3, {TEXTOID, INT4OID, TEXTOID},
 		"INSERT INTO evsched.queue_grant (queue, role, may) VALUES ($1, $2, $3)"
@@ -149,7 +174,7 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"INSERT INTO evsched.control (stopped) VALUES ($1)"
 		" ON CONFLICT (here) DO UPDATE SET stopped = excluded.stopped"
 	},
-	/* A restore of data alone sets the sequence back to where its source was. */
+	/* A restore of data alone sets the sequence to where its source was: behind these. */
 	[EVSCHED_STMT_NEXT_ID] = {
 		SPI_OK_SELECT, 0, {0},
 		"SELECT pg_catalog.setval('evsched.event_id_seq', m.id)"
@@ -157,6 +182,27 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" (SELECT pg_catalog.max(d.id) FROM evsched.dead d)) AS id) m"
 		" WHERE m.id OPERATOR(pg_catalog.>)"
 		" (SELECT s.last_value FROM evsched.event_id_seq s)"
+	},
+	/* ... or behind ids that were given away here: sets it back to the last of them. */
+	[EVSCHED_STMT_LAST_ID] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		"SELECT CASE WHEN last_value OPERATOR(pg_catalog.<) $1"
+		" THEN pg_catalog.setval('evsched.event_id_seq', $1) ELSE last_value END"
+		" FROM evsched.event_id_seq"
+	},
+	/* What sets our triggers back to firing always. */
+	[EVSCHED_STMT_TRIGGERS] = {
+		SPI_OK_SELECT, 0, {0},
+		"SELECT pg_catalog.string_agg(pg_catalog.format("
+		"'ALTER TABLE evsched.%I ENABLE ALWAYS TRIGGER %I', c.relname, t.tgname), '; '"
+		" ORDER BY c.relname OPERATOR(pg_catalog.<>) 'event')"
+		" FROM pg_catalog.pg_trigger t"
+		" JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid"
+		" JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid"
+		" JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) c.relnamespace"
+		" WHERE s.nspname OPERATOR(pg_catalog.=) 'evsched'"
+		" AND p.pronamespace OPERATOR(pg_catalog.=) s.oid"
+		" AND t.tgenabled OPERATOR(pg_catalog.<>) 'A'"
 	},
 	/*
 	 * The commands that let a role use the extension.  Functions whose names begin
