@@ -19,7 +19,7 @@ our @EXPORT_OK = qw(require_stop_points stop_at wait_stopped go_on crash);
 # Skips the whole test where the library has no stop points.
 sub require_stop_points
 {
-	my $folder = `$ENV{PG_CONFIG} --pkglibdir`;
+	my $folder = `${\($ENV{PG_CONFIG} // 'pg_config')} --pkglibdir`;
 
 	chomp $folder;
 	plan skip_all => 'evsched is built without -DEVSCHED_STOP_POINTS'
