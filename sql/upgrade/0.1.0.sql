@@ -33,6 +33,23 @@ COMMENT ON TABLE evsched.control IS 'whether this database is stopped; not dumpe
 SELECT pg_catalog.pg_extension_config_dump('evsched.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('evsched.queue_grant', '');
 
+-- A restore of data brings again what is here already: that stays as it is.
+
+CREATE FUNCTION evsched._skip_known() RETURNS trigger
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'evsched_sql_skip_known';
+COMMENT ON FUNCTION evsched._skip_known() IS 'internal: passes over a setting or role that is there already';
+
+CREATE TRIGGER skip_known BEFORE INSERT ON evsched.queue
+    FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
+CREATE TRIGGER skip_known BEFORE INSERT ON evsched.queue_grant
+    FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
+CREATE TRIGGER skip_known BEFORE INSERT ON evsched.role
+    FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
+ALTER TABLE evsched.queue ENABLE ALWAYS TRIGGER skip_known;
+ALTER TABLE evsched.queue_grant ENABLE ALWAYS TRIGGER skip_known;
+ALTER TABLE evsched.role ENABLE ALWAYS TRIGGER skip_known;
+
 -- Every process keeps these in mind until they change.
 
 CREATE FUNCTION evsched._note_setting() RETURNS trigger
