@@ -15,6 +15,8 @@ use Time::HiRes qw(time);
 
 my ($library) = glob('/usr/lib/*/faketime/libfaketime.so.1');
 plan skip_all => 'libfaketime is not installed' unless defined $library;
+plan skip_all => 'libfaketime does not go together with a sanitizer'
+  if ($ENV{EVSCHED_COPT} // '') =~ /-fsanitize/;
 
 my $folder = PostgreSQL::Test::Utils::tempdir();
 my $clock  = "$folder/clock";
