@@ -53,6 +53,11 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 	read_terms(fcinfo, &terms);
 	PreventCommandDuringRecovery("evsched.join()");
 	evsched_shared_require();
+	/* As of LISTEN: a session must not be made a listener by what it is led to run. */
+	if (InSecurityRestrictedOperation())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot join a queue within a security-restricted operation")));
 	if (MyBackendType != B_BACKEND)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

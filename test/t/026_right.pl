@@ -207,7 +207,9 @@ is($consumer->event_within(0.4), undef, 'and what it has posted is not delivered
 is($olga->sql(q(SELECT count(*) FROM evsched.take('owned', 9))),    0, 'nor taken');
 is($olga->sql(q(SELECT count(*) FROM evsched.receive('owned', 9))), 0, 'nor received');
 post($olga, 'owned', 'olga');
-is($consumer->event->{payload}, 'olga', 'those of others pass it');
+my $event_of_olga = $consumer->event;
+is($event_of_olga->{payload}, 'olga', 'those of others pass it');
+$consumer->confirm($event_of_olga);
 is($olga->sql("SELECT state FROM evsched.events WHERE id = $waiting"), 'ready', 'it waits');
 sleeps('and nobody asks again and again');
 my $granted = $olga->try(q(SELECT evsched.grant_queue('owned', 'pat', 'post')));
@@ -427,8 +429,8 @@ is($admin->sql('SELECT evsched.force_stop()'), 'f', 'force_stop: false, too');
 $admin->send(q(SELECT evsched.stop('20 s')));
 wait_until(
 	sub {
-		$olga->sql('SELECT wait_event FROM pg_stat_activity WHERE pid = ' . $admin->pid) eq
-		  'Extension';
+		$server->safe_psql('postgres',
+			'SELECT wait_event FROM pg_stat_activity WHERE pid = ' . $admin->pid) eq 'Extension';
 	},
 	'it to wait');
 my $confirmed = $paused->try("SELECT evsched.confirm($kept[1])");
