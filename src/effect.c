@@ -219,7 +219,7 @@ end_transaction(XactEvent event, void *arg)
 			apply_deeds(0, commit_deed);
 			apply_notes(0, true);
 			if (anywhere.database != InvalidOid)
-				evsched_mark_note_all(anywhere);
+				evsched_mark_look_all(anywhere);
 			if (recheck)
 				evsched_database_recheck(anywhere.database);
 			evsched_listener_mark_read();

@@ -344,6 +344,13 @@ my $still = listener($target, 'still', dbname => 'one', queue => 'still');
 is($still->sql(q(SELECT count(*) FROM evsched.take('still'))), 0, 'one is paused');
 $target->safe_psql('one', q(SELECT evsched.resume_queue('still')));
 is($still->event->{payload}, 'paused', 'until it is resumed');
+$still->sql(q(SELECT evsched.pause_queue('still')));
+$target->safe_psql('one', q(SELECT evsched.post('"prepared"', queue => 'still')));
+$target->safe_psql(
+	'one', q(BEGIN; SELECT evsched.resume_queue('still'); PREPARE TRANSACTION 'resume'));
+is_deeply([ $still->events_so_far ], [], 'it is paused until that is committed');
+$target->safe_psql('one', q(COMMIT PREPARED 'resume'));
+is($still->event->{payload}, 'prepared', 'by a prepared transaction, too');
 $still->quit;
 is( $target->safe_psql(
 		'one', q(SELECT evsched.post('2', '1 hour', 'later', key => 'ann')
