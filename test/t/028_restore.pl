@@ -16,7 +16,8 @@ my $source = start_server('source', create => 0);
 my $target = start_server('target', create => 0, conf => 'max_worker_processes = 40');
 $source->safe_psql('postgres', "CREATE ROLE $_ LOGIN") for qw(ann bob carol users);
 $target->safe_psql('postgres', "CREATE ROLE $_ LOGIN") for qw(bob ann);
-$target->safe_psql('postgres', $_) for 'CREATE ROLE users', 'CREATE ROLE chief LOGIN SUPERUSER';
+$target->safe_psql('postgres', $_)
+  for 'CREATE ROLE users', 'CREATE ROLE chief LOGIN SUPERUSER';
 is( $source->safe_psql('postgres', q(SELECT 'ann'::regrole::oid, 'bob'::regrole::oid)),
 	$target->safe_psql('postgres', q(SELECT 'bob'::regrole::oid, 'ann'::regrole::oid)),
 	'the target has the oids of two roles swapped');
@@ -38,7 +39,8 @@ sub as
 }
 
 # What is to be dumped. All of it in queue mail is due.
-my $random = q[(SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 8000))];
+my $random =
+  q[(SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 8000))];
 as($source, 'app', $_, <<"SQL") for qw(ann bob carol postgres);
 SELECT evsched.post(to_jsonb(current_user), '-5 min', 'mail', max_retries => 3),
 	evsched.post(to_jsonb(current_user), '-5 min', 'mail', key => current_user, max_retries => 3),
@@ -67,7 +69,8 @@ sub fingerprint
 {
 	my ($table) = @_;
 
-	return "(SELECT count(*) || ' ' || md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), ''))"
+	return
+	  "(SELECT count(*) || ' ' || md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), ''))"
 	  . " FROM evsched.$table t)";
 }
 
@@ -93,8 +96,12 @@ sub dump_as
 {
 	my ($database, $name, @options) = @_;
 
-	is( complaints('pg_dump', '-d', $source->connstr($database), '-f', "$folder/$name", @options),
-		'', "pg_dump @options");
+	is( complaints(
+			'pg_dump',                   '-d',
+			$source->connstr($database), '-f',
+			"$folder/$name",             @options),
+		'',
+		"pg_dump @options");
 	return;
 }
 
@@ -102,8 +109,6 @@ sub dump_as
 sub restore
 {
 	my ($database, $name, @options) = @_;
-	my @program =
-	  $name =~ /plain/ ? qw(psql -X -q -v ON_ERROR_STOP=1 -o /dev/null) : qw(pg_restore -e);
 
 	$target->safe_psql('postgres', "CREATE DATABASE $database");
 	return restore_into($target, $database, $name, @options);
@@ -113,7 +118,9 @@ sub restore_into
 {
 	my ($server, $database, $name, @options) = @_;
 	my @program =
-	  $name =~ /plain/ ? qw(psql -X -q -v ON_ERROR_STOP=1 -o /dev/null) : qw(pg_restore -e);
+	  $name =~ /plain/
+	  ? qw(psql -X -q -v ON_ERROR_STOP=1 -o /dev/null)
+	  : qw(pg_restore -e);
 	my @file = $name =~ /plain/ ? ('-f', "$folder/$name") : ("$folder/$name");
 
 	return is(complaints(@program, @options, '-d', $server->connstr($database), @file),
@@ -121,7 +128,7 @@ sub restore_into
 }
 
 # Posters and listeners are at work while it is dumped; a dump has what its snapshot had.
-my @busy = map { session($source, "busy$_", dbname => 'app') } 1 .. 2;
+my @busy  = map { session($source, "busy$_", dbname => 'app') } 1 .. 2;
 my $eater = listener(
 	$source, 'eater',
 	dbname     => 'app',
@@ -148,21 +155,25 @@ DO $$ BEGIN
 	END LOOP;
 END $$
 SQL
-$source->poll_query_until('app', q(SELECT count(*) > 20 FROM evsched.event WHERE queue = 'left'));
+$source->poll_query_until('app',
+	q(SELECT count(*) > 20 FROM evsched.event WHERE queue = 'left'));
 
 my $snapshot = session($source, 'snapshot', dbname => 'app');
 $snapshot->sql('BEGIN ISOLATION LEVEL REPEATABLE READ');
 my $exported = $snapshot->sql('SELECT pg_export_snapshot()');
-my $highest = $snapshot->sql('SELECT last_value FROM evsched.event_id_seq');
+my $highest  = $snapshot->sql('SELECT last_value FROM evsched.event_id_seq');
 my $dumped   = [ map { $snapshot->sql('SELECT ' . fingerprint($_)) } @tables ];
-dump_as('app', 'plain', "--snapshot=$exported");
+dump_as('app', 'plain',         "--snapshot=$exported");
 dump_as('app', 'plain-inserts', "--snapshot=$exported", '--rows-per-insert=3');
-dump_as('app', 'custom', "--snapshot=$exported", '-Fc');
-dump_as('app', 'folder', "--snapshot=$exported", '-Fd', '-j2');
-dump_as('app', 'plain-data', "--snapshot=$exported", '--data-only');
-dump_as('app', 'plain-schema', "--snapshot=$exported", '--data-only', '-n', 'evsched');
-dump_as('app', 'plain-tables', "--snapshot=$exported", map { ('-t', "evsched.$_") } @tables);
-dump_as('app', 'plain-triggers', "--snapshot=$exported", '--data-only', '--disable-triggers');
+dump_as('app', 'custom',        "--snapshot=$exported", '-Fc');
+dump_as('app', 'folder',        "--snapshot=$exported", '-Fd', '-j2');
+dump_as('app', 'plain-data',    "--snapshot=$exported", '--data-only');
+dump_as('app', 'plain-schema',  "--snapshot=$exported", '--data-only', '-n', 'evsched');
+dump_as('app', 'plain-tables', "--snapshot=$exported",
+	map { ('-t', "evsched.$_") } @tables);
+dump_as(
+	'app', 'plain-triggers', "--snapshot=$exported", '--data-only',
+	'--disable-triggers');
 $snapshot->quit;
 $source->safe_psql('postgres', 'CREATE DATABASE enough');
 is($_->reply->{error}, undef, 'nobody was disturbed by the dumps') for @busy, $taker;
@@ -177,7 +188,8 @@ $source->safe_psql('postgres', $_)
 dump_as('app', 'plain-reader', '-U', 'reader');
 
 # What is due in queue mail, and whose it is.
-my @payloads = ('again', qw(ann ann bob bob carol carol), 'large', 'once', qw(postgres postgres));
+my @payloads =
+  ('again', qw(ann ann bob bob carol carol), 'large', 'once', qw(postgres postgres));
 
 # Of a listener's events: the payloads in the order of their names.
 sub payloads
@@ -195,25 +207,40 @@ sub is_silent
 
 	$session->sql(q(SELECT evsched.post('"fresh"', queue => 'mail', max_retries => 3)));
 	my $event = $listener->event;
-	is($event->{payload}, 'fresh', "$database: what is posted here comes");
-	is($listener->confirm($event), 't', 'and is confirmed');
+	is($event->{payload},          'fresh', "$database: what is posted here comes");
+	is($listener->confirm($event), 't',     'and is confirmed');
 	$session->sql(q(SELECT evsched.post('"fresh"', queue => 'anns')));
 	for my $pull ('take', 'receive')
 	{
 		$session->sql(q(SELECT evsched.post('"fresh"', queue => 'pulled')));
-		is_deeply([ map { $_->[0] } $session->rows("SELECT payload FROM evsched.$pull('mail', 100)") ],
-			[], "$pull gets none of what was restored");
 		is_deeply(
-			[ map { $_->[0] } $session->rows("SELECT payload FROM evsched.$pull('pulled', 100)") ],
-			['"fresh"'], 'but what was posted here');
+			[
+				map { $_->[0] }
+				  $session->rows("SELECT payload FROM evsched.$pull('mail', 100)")
+			],
+			[],
+			"$pull gets none of what was restored");
+		is_deeply(
+			[
+				map { $_->[0] }
+				  $session->rows("SELECT payload FROM evsched.$pull('pulled', 100)")
+			],
+			['"fresh"'],
+			'but what was posted here');
 	}
 	is_deeply(
-		[ map { $_->[0] } $session->rows(q(SELECT payload FROM evsched.take('anns', 100))) ],
-		['"fresh"'], 'nor from a queue with an owner');
+		[
+			map { $_->[0] }
+			  $session->rows(q(SELECT payload FROM evsched.take('anns', 100)))
+		],
+		['"fresh"'],
+		'nor from a queue with an owner');
 	is_deeply([ $listener->events_so_far ], [], 'no restored event has come');
 	is( $session->sql(
-			q(SELECT count(*) FROM evsched.events WHERE queue = 'mail' AND state = 'ready')),
-		scalar @payloads, 'a superuser sees them');
+			q(SELECT count(*) FROM evsched.events WHERE queue = 'mail' AND state = 'ready')
+		),
+		scalar @payloads,
+		'a superuser sees them');
 	$session->quit;
 	return;
 }
@@ -243,11 +270,13 @@ sub fires
 	is_deeply(payloads(@events), \@expected, "$database: all that is due comes");
 	for my $event (@events)
 	{
-		is($event->{num_retries}, $event->{payload} eq 'again' ? 1 : 0, 'as often as before')
-		  if !$event->{fetch};
+		is( $event->{num_retries},
+			$event->{payload} eq 'again' ? 1 : 0,
+			'as often as before') if !$event->{fetch};
 	}
-	$listener->sql(
-		'SELECT evsched.confirm(ids => ARRAY[' . join(',', map { $_->{id} } @events) . '])');
+	$listener->sql('SELECT evsched.confirm(ids => ARRAY['
+		  . join(',', map { $_->{id} } @events)
+		  . '])');
 	is_deeply([ $listener->events_so_far ], [], 'and nothing twice');
 	return;
 }
@@ -264,54 +293,73 @@ restore('one', 'plain', '-U', 'chief');
 is_deeply(fingerprints($target, 'one'), $dumped, 'what the snapshot had has arrived');
 cmp_ok($target->safe_psql('one', 'SELECT last_value FROM evsched.event_id_seq'),
 	'>=', $highest, 'so has the sequence');
-my $listener = listener($target, 'one', dbname => 'one', queue => 'mail', max_events => 100);
+my $listener =
+  listener($target, 'one', dbname => 'one', queue => 'mail', max_events => 100);
 is_silent('one', $listener);
 is(log_count(qr/LOG:  evsched does not hand out events whose owners are not bound/),
 	1, 'the log says why, once');
 is(log_count(qr/HINT:  .*evsched\.start\(\)/), 1, 'and what to do');
-isnt($target->psql('one', q(SELECT evsched.post('1', queue => 'anns')), extra_params => [ '-U', 'bob' ]),
-	0, 'who was granted a queue elsewhere is not here');
+isnt(
+	$target->psql(
+		'one',
+		q(SELECT evsched.post('1', queue => 'anns')),
+		extra_params => [ '-U', 'bob' ]),
+	0,
+	'who was granted a queue elsewhere is not here');
 as($target, 'one', 'chief', 'SELECT evsched.start()');
 fires('one', $listener, grep { $_ ne 'carol' } @payloads);
 are_owners($target, 'one', qw(ann bob postgres postgres));
-my $owners = q(SELECT string_agg(owner, ' ' ORDER BY owner) FROM evsched.events WHERE queue = 'anns');
-is(as($target, 'one', 'ann', $owners), 'ann ann bob', 'the owner of a queue sees what is in it');
+my $owners =
+  q(SELECT string_agg(owner, ' ' ORDER BY owner) FROM evsched.events WHERE queue = 'anns');
+is(as($target, 'one', 'ann', $owners),
+	'ann ann bob', 'the owner of a queue sees what is in it');
 is(as($target, 'one', 'bob', $owners), 'bob', 'who may only post sees his own');
-is( $target->safe_psql('one', q(SELECT count(*) FROM evsched.events WHERE owner = 'carol')),
-	3, 'the missing role has lost nothing');
+is( $target->safe_psql(
+		'one', q(SELECT count(*) FROM evsched.events WHERE owner = 'carol')),
+	3,
+	'the missing role has lost nothing');
 $target->safe_psql('one', 'SELECT evsched.stop(), evsched.start()');
 $target->safe_psql('postgres', $_) for 'CREATE ROLE carol LOGIN', 'GRANT users TO carol';
-is_silent_of_carol();
+$target->safe_psql('one',
+	q(SELECT evsched.post('"marker"', queue => 'mail', max_retries => 1)));
+my $marker = $listener->event;
+is($marker->{payload}, 'marker', 'a role that is made later gets nothing by itself');
+$listener->confirm($marker);
 $target->safe_psql('one', 'SELECT evsched.start()');
 fires('one', $listener, qw(carol carol));
 are_owners($target, 'one', qw(ann bob carol postgres postgres));
 
-sub is_silent_of_carol
-{
-	$target->safe_psql('one', q(SELECT evsched.post('"marker"', queue => 'mail', max_retries => 1)));
-	my $event = $listener->event;
-	is($event->{payload}, 'marker', 'a role that is made later inherits nothing by itself');
-	$listener->confirm($event);
-	return;
-}
-
 # Settings, grants, keys, dead events and the paused queue work as they did.
-is( as($target, 'one', 'carol', q(SELECT string_agg(payload::text, ' ') FROM evsched.take('anns', 9))),
-	'"plain" "ann" "bob"', 'a grant to consume was bound, too');
+is( as( $target, 'one',
+		'carol', q(SELECT string_agg(payload::text, ' ') FROM evsched.take('anns', 9))),
+	'"plain" "ann" "bob"',
+	'a grant to consume was bound, too');
 as($target, 'one', 'bob', q(SELECT evsched.post('1', queue => 'anns')));
-is( $target->safe_psql('one', q(SELECT max_retries, retry_delay FROM evsched.queues WHERE queue = 'anns')),
-	'5|00:00:07', 'a queue has its settings');
+is( $target->safe_psql(
+		'one',
+		q(SELECT max_retries, retry_delay FROM evsched.queues WHERE queue = 'anns')),
+	'5|00:00:07',
+	'a queue has its settings');
 my $still = listener($target, 'still', dbname => 'one', queue => 'still');
 is($still->sql(q(SELECT count(*) FROM evsched.take('still'))), 0, 'one is paused');
 $target->safe_psql('one', q(SELECT evsched.resume_queue('still')));
 is($still->event->{payload}, 'paused', 'until it is resumed');
+$still->sql(q(SELECT evsched.pause_queue('still')));
+$target->safe_psql('one', q(SELECT evsched.post('"prepared"', queue => 'still')));
+$target->safe_psql(
+	'one', q(BEGIN; SELECT evsched.resume_queue('still'); PREPARE TRANSACTION 'resume'));
+is_deeply([ $still->events_so_far ], [], 'it is paused until that is committed');
+$target->safe_psql('one', q(COMMIT PREPARED 'resume'));
+is($still->event->{payload}, 'prepared', 'by a prepared transaction, too');
 $still->quit;
-is( $target->safe_psql('one', q(SELECT evsched.post('2', '1 hour', 'later', key => 'ann')
+is( $target->safe_psql(
+		'one', q(SELECT evsched.post('2', '1 hour', 'later', key => 'ann')
 		= (SELECT id FROM evsched.event WHERE key = 'ann' AND queue = 'later'))),
-	't', 'a key is held');
-is($target->safe_psql('one', q(SELECT evsched.redrive('mail'))), 2, 'dead events are brought back');
-is_deeply(
-	[ map { $_->{payload} } grep { !$_->{fetch} } $listener->events(2) ],
+	't',
+	'a key is held');
+is($target->safe_psql('one', q(SELECT evsched.redrive('mail'))),
+	2, 'dead events are brought back');
+is_deeply([ map { $_->{payload} } grep { !$_->{fetch} } $listener->events(2) ],
 	['dead'], 'and are delivered');
 is(log_count(qr/LOG:  evsched does not hand out events whose owners are not bound/),
 	1, 'the log has not said it again');
@@ -322,12 +370,16 @@ my %way = (
 	jobs    => [ 'custom', '-j4', '-U', 'chief' ],
 	folder  => [ 'folder', '-j4' ],
 	custom  => [ 'custom', '--single-transaction' ],
-	psql1   => [ 'plain', '-1' ]);
+	psql1   => [ 'plain',  '-1' ]);
 for my $database (sort keys %way)
 {
 	restore($database, @{ $way{$database} });
 	is_deeply(fingerprints($target, $database), $dumped, 'all has arrived');
-	$listener = listener($target, $database, dbname => $database, queue => 'mail', max_events => 100);
+	$listener = listener(
+		$target, $database,
+		dbname     => $database,
+		queue      => 'mail',
+		max_events => 100);
 	is_silent($database, $listener);
 	$target->safe_psql($database, 'SELECT evsched.start()');
 	fires($database, $listener, @payloads);
@@ -339,7 +391,8 @@ for my $database (sort keys %way)
 restore_into($target, 'custom', 'custom', '--clean', '--if-exists');
 is_deeply(fingerprints($target, 'custom'), $dumped, '--clean: all has arrived');
 new_scheduler($target, 0, 'custom');
-$listener = listener($target, 'custom', dbname => 'custom', queue => 'mail', max_events => 100);
+$listener =
+  listener($target, 'custom', dbname => 'custom', queue => 'mail', max_events => 100);
 is_silent('custom', $listener);
 
 # Data only, into installations that have something of their own.
@@ -356,16 +409,25 @@ SELECT evsched.post('"own"', '-1 min', 'mail', max_retries => 3), evsched.create
 	evsched.create_queue('bobs', 9), evsched.grant_queue('bobs', 'ann', 'consume'),
 	evsched.post('"own"', '1 hour', 'later', key => 'own')
 SQL
-	my $last = as($target, $database, 'bob', q(SELECT evsched.post('"gone"', queue => 'gone')));
-	is(as($target, $database, 'bob', q(SELECT id FROM evsched.take('gone'))), $last, 'an id is used up');
-	$listener = listener($target, $database, dbname => $database, queue => 'mail', max_events => 100);
+	my $last =
+	  as($target, $database, 'bob', q(SELECT evsched.post('"gone"', queue => 'gone')));
+	is(as($target, $database, 'bob', q(SELECT id FROM evsched.take('gone'))),
+		$last, 'an id is used up');
+	$listener = listener(
+		$target, $database,
+		dbname     => $database,
+		queue      => 'mail',
+		max_events => 100);
 	is($listener->event->{payload}, 'own', 'its own events come');
 	restore_into($target, $database, $name);
 	is_silent($database, $listener);
-	is( $target->safe_psql($database, q(SELECT queue, owner, max_retries FROM evsched.queues
+	is( $target->safe_psql(
+			$database, q(SELECT queue, owner, max_retries FROM evsched.queues
 			WHERE owner IS NOT NULL ORDER BY queue)),
-		"anns|bob|\nbobs|bob|9", 'its own settings stay');
-	is($target->safe_psql($database, 'SELECT count(*) FROM evsched.dead'), 2, 'the rest is added');
+		"anns|bob|\nbobs|bob|9",
+		'its own settings stay');
+	is($target->safe_psql($database, 'SELECT count(*) FROM evsched.dead'),
+		2, 'the rest is added');
 	$target->safe_psql($database, 'SELECT evsched.start()');
 	fires($database, $listener, @payloads);
 	are_owners($target, $database, qw(ann ann bob bob carol postgres postgres));
@@ -380,30 +442,38 @@ dump_as('app', 'plain-data-home', '--data-only');
 $source->safe_psql('app', 'DELETE FROM evsched.event; DELETE FROM evsched.dead');
 restore_into($source, 'app', 'plain-data-home');
 is_deeply(fingerprints($source, 'app'), $home, 'back at home');
-restore_into($source, 'app', 'plain-data-home') if 0;
 is( $source->safe_psql('app', q(SELECT count(*) FROM evsched.take('mail', 100))),
-	scalar @payloads, 'it is handed out');
-isnt(complaints('psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $source->connstr('app'),
-		'-f', "$folder/plain-data-home"), '', 'ids that are there already fail loudly');
+	scalar @payloads,
+	'it is handed out');
+isnt(
+	complaints(
+		'psql', '-X',                    '-v', 'ON_ERROR_STOP=1',
+		'-d',   $source->connstr('app'), '-f', "$folder/plain-data-home"),
+	'',
+	'ids that are there already fail loudly');
 
 # A number that two systems have given to different roles is not mixed up.
 $target->safe_psql('postgres', $_) for 'CREATE DATABASE clash';
-$target->safe_psql('clash', <<'SQL');
+$target->safe_psql('clash',    <<'SQL');
 CREATE EXTENSION evsched;
 SELECT evsched.post('1', '1 hour');
 SQL
 my $n = $target->safe_psql('clash', 'SELECT n FROM evsched.role');
 my (undef, undef, $error) =
   $target->psql('clash', "INSERT INTO evsched.role VALUES ($n, 'ann', '1/1')");
-like($error, qr/owner $n is role "postgres" in this database, not "ann"/,
+like(
+	$error,
+	qr/owner $n is role "postgres" in this database, not "ann"/,
 	'a number of two roles is refused');
 
 # --disable-triggers: nobody is told, and what was to fire always does not any more.
 $target->safe_psql('postgres', 'CREATE DATABASE quiet');
 $target->safe_psql('quiet',    'CREATE EXTENSION evsched');
-$listener = listener($target, 'quiet', dbname => 'quiet', queue => 'mail', max_events => 100);
+$listener =
+  listener($target, 'quiet', dbname => 'quiet', queue => 'mail', max_events => 100);
 restore_into($target, 'quiet', 'plain-triggers');
 is_silent('quiet', $listener);
+
 sub not_always
 {
 	return $target->safe_psql('quiet',
@@ -415,7 +485,8 @@ $lock->sql('BEGIN');
 $lock->sql(q(SELECT evsched.post('1', '1 hour')));
 $target->safe_psql('quiet', 'SELECT evsched.start()');
 fires('quiet', $listener, @payloads);
-ok($target->log_contains(q(evsched's triggers were disabled)), 'start() does not wait for ever');
+ok($target->log_contains(q(evsched's triggers were disabled)),
+	'start() does not wait for ever');
 $lock->sql('COMMIT');
 $target->safe_psql('quiet', 'SELECT evsched.start()');
 is(not_always(), 0, 'start() mends them');
@@ -430,19 +501,25 @@ $target->reload;
 for my $database (qw(auto1 auto2))
 {
 	restore($database, 'custom', $database eq 'auto1' ? '-j4' : '-1');
-	$listener = listener($target, $database, dbname => $database, queue => 'mail', max_events => 100);
+	$listener = listener(
+		$target, $database,
+		dbname     => $database,
+		queue      => 'mail',
+		max_events => 100);
 	fires($database, $listener, @payloads);
 	$listener->quit;
 }
 $target->safe_psql('postgres', 'CREATE DATABASE auto3');
 $target->safe_psql('auto3',    'CREATE EXTENSION evsched');
-$listener = listener($target, 'auto3', dbname => 'auto3', queue => 'mail', max_events => 100);
+$listener =
+  listener($target, 'auto3', dbname => 'auto3', queue => 'mail', max_events => 100);
 restore_into($target, 'auto3', 'plain-data');
 fires('auto3', $listener, @payloads);
 are_owners($target, 'auto3', qw(ann bob carol postgres));
 $target->safe_psql('postgres', 'DROP ROLE carol');
 restore('auto4', 'plain');
-$listener = listener($target, 'auto4', dbname => 'auto4', queue => 'mail', max_events => 100);
+$listener =
+  listener($target, 'auto4', dbname => 'auto4', queue => 'mail', max_events => 100);
 fires('auto4', $listener, grep { $_ ne 'carol' } @payloads);
 $target->safe_psql('postgres', 'CREATE ROLE carol LOGIN');
 fires('auto4', $listener, qw(carol carol));
