@@ -138,7 +138,7 @@ class Run:
             "evsched.write_timeout": "1s",
             "evsched.max_listeners": 64,
             "evsched.max_notify_usage": 0.0001,
-            "evsched.max_queues": dice.choice([3, 4096]),
+            "evsched.max_queues": dice.choice([3, 4096, 4096]),
             "evsched.max_leases": dice.choice([100, 2000]),
             "evsched.max_unconfirmed_bytes": dice.choice(["16kB", "128kB"])}
         if int(os.environ.get("PGV", "15")) >= 17:
