@@ -3,6 +3,7 @@ import json
 import time
 
 from handling import DELIVERY, Handling
+from session import Lost
 
 
 class Taker:
@@ -23,7 +24,7 @@ class Taker:
         end = "commit" if draining else self.random.choices(
             ["commit", "rollback", "prepare", "unprepare"], [70, 14, 4, 4])[0]
         self.take(queue, end)
-        time.sleep(self.random.uniform(0, 0.05 if draining else 0.1))
+        time.sleep(self.random.uniform(0, 0.05))
 
     def take(self, queue, end="commit"):
         """Takes some, and at times rejects what it has not kept; was that all?"""
@@ -77,12 +78,23 @@ class Teller(Taker):
     def step(self):
         self.session.listen(0.05)
         while self.told:
+            self.dawdle()
             end = "rollback" if self.random.random() < 0.1 and not self.orders.draining \
                 else "commit"
             # The next notification may come while it takes.
             self.told = False
             if not self.take(self.queues[0], end):
                 self.told = True
+
+    def dawdle(self):
+        """It may be gone, or asked to go, before it has taken what it was told of."""
+        if self.orders.draining:
+            return
+        if self.random.random() < 0.02:
+            self.session.close()
+            raise Lost
+        if self.random.random() < 0.1:
+            time.sleep(self.random.uniform(0, 0.3))
 
     def hear(self, notification):
         self.told |= json.loads(notification) == []

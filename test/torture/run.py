@@ -137,12 +137,13 @@ class Run:
             "autovacuum_naptime": "5s",
             "evsched.write_timeout": "1s",
             "evsched.max_listeners": 64,
-            "evsched.max_notify_usage": 0.0001,
-            "evsched.max_queues": dice.choice([3, 4096]),
+            "evsched.max_notify_usage": 0.0001,         # of 8 GB, which nobody can fill
+            "evsched.max_queues": dice.choice([3, 4096, 4096]),
             "evsched.max_leases": dice.choice([100, 2000]),
             "evsched.max_unconfirmed_bytes": dice.choice(["16kB", "128kB"])}
         if int(os.environ.get("PGV", "15")) >= 17:
             settings["max_notify_queue_pages"] = 64     # can be filled for real
+            settings["evsched.max_notify_usage"] = dice.choice([0.05, 0.25])
         return settings
 
     # The run.
