@@ -3,7 +3,7 @@
  *		The file that keeps the counters while the server is down.
  *
  * The postmaster calls it: it reads the file when it starts, removes it, and
- * writes it when it ends in order.  So what is found after a crash is never
+ * writes it when it is stopped.  So what is found after a crash is never
  * older than it looks.  Nothing that is wrong with the file is an error.
  *
  * The file is a header, the records as they lie in memory, and a checksum of

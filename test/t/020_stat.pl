@@ -11,9 +11,9 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my @counts = qw(posted delivered taken received confirmed failed dead cancelled);
-my $json   = JSON::PP->new;
+my $json = JSON::PP->new;
 my $server = start_server('stat');
-my $file   = $server->data_dir . '/pg_stat/evsched.stat';
+my $file = $server->data_dir . '/pg_stat/evsched.stat';
 my $session = session($server, 'session');
 
 # A row of a view, by column.
@@ -67,7 +67,8 @@ sub parse_metrics
 	my %metrics;
 	my %seen;
 	my $current;
-	my $word   = qr/[a-zA-Z_:][a-zA-Z0-9_:]*/;
+	my $word = qr/[a-zA-Z_:][a-zA-Z0-9_:]*/;
+	my $label = qr/$word="(?:[^"\\\n]|\\["\\n])*"/;
 	my $number = qr/[+-]?(?:Inf|NaN|\d+(?:\.\d+)?(?:e[+-]?\d+)?)/;
 
 	die "does not end with a line feed\n" unless $text =~ /\n\z/;
@@ -88,7 +89,7 @@ sub parse_metrics
 			next;
 		}
 		my ($name, $labels, $value) =
-		  $line =~ /^($word)(?:\{((?:$word="(?:[^"\\\n]|\\["\\n])*"(?:,(?!\})|(?=\})))+)\})? ($number)$/
+		  $line =~ /^($word)(?:\{($label(?:,$label)*)\})? ($number)$/
 		  or die "malformed: $line\n";
 		my $metric = $metrics{$current};
 		my $suffix = $metric->{type} eq 'histogram' ? qr/_(?:bucket|sum|count)/ : qr//;
@@ -158,20 +159,28 @@ sub sample
 }
 
 # Deliveries, confirmed: counted once each, and each is in the histogram.
-my $listener = listener($server, 'a', max_events => 50, mode => { confirm => 'each', quiet => 1 });
+my $listener =
+  listener($server, 'a', max_events => 50, mode => { confirm => 'each', quiet => 1 });
 my $scheduler = row('SELECT * FROM evsched.stat_scheduler');
-$session->sql(q(SELECT evsched.post_many(array_fill(to_jsonb(1), '{100}'), max_retries => 3)));
+$session->sql(
+	q(SELECT evsched.post_many(array_fill(to_jsonb(1), '{100}'), max_retries => 3)));
 $session->sql(q(SELECT evsched.post_many(array_fill(to_jsonb(0), '{20}'))));
-counts_are('default', { posted => 120, delivered => 120, confirmed => 100 },
+counts_are(
+	'default',
+	{ posted => 120, delivered => 120, confirmed => 100 },
 	'what is delivered and confirmed');
 my $queue = queue('default');
 is(total(@{ $queue->{lateness_counts} }), 120, 'each is in the histogram');
 is($queue->{listeners}, 1, 'a listener');
 is($queue->{unconfirmed}, 0, 'which holds nothing');
-is($session->sql(q(SELECT interval '0' < lateness_p50 AND lateness_p50 <= lateness_p99 AND
-	lateness_p99 <= lateness_max FROM evsched.stat_queue)), 't', 'p50 <= p99 <= max');
+is( $session->sql(
+		q(SELECT interval '0' < lateness_p50 AND lateness_p50 <= lateness_p99 AND
+	lateness_p99 <= lateness_max FROM evsched.stat_queue)),
+	't',
+	'p50 <= p99 <= max');
 my $later = row('SELECT * FROM evsched.stat_scheduler');
-is($later->{delivered} - $scheduler->{delivered}, 120, 'the scheduler has handed them out');
+is($later->{delivered} - $scheduler->{delivered},
+	120, 'the scheduler has handed them out');
 is(total(@{ $later->{lateness_counts} }), $later->{delivered}, 'its histogram holds all');
 cmp_ok($later->{busy_turns}, '>', $scheduler->{busy_turns}, 'in turns');
 cmp_ok($later->{busy_turns}, '<=', $later->{turns}, 'not all of which did');
@@ -183,14 +192,15 @@ is($later->{starts}, 1, 'and was started once');
 is($later->{clock_steps}, 0, 'the clock was not set');
 
 # Lateness that is known: what waits for a listener is late.
-my @old = map {
-	$session->sql("SELECT evsched.post_at('1', $_, 'old'::text)")
-} q(now() - interval '3 s'), q('2001-01-01'), q('-infinity');
+my @old = map { $session->sql("SELECT evsched.post_at('1', $_, 'old'::text)") }
+  q(now() - interval '3 s'), q('2001-01-01'), q('-infinity');
 my $old = listener($server, 'old', queue => 'old', mode => { quiet => 1 });
 counts_are('old', { posted => 3, delivered => 3 }, 'what was overdue');
 $queue = queue('old');
-is_deeply([ @{ $queue->{lateness_counts} }[ 15, 16, 19 ] ],
-	[ 1, 0, 1 ], 'is in the buckets it should be');
+is_deeply(
+	[ @{ $queue->{lateness_counts} }[ 15, 16, 19 ] ],
+	[ 1, 0, 1 ],
+	'is in the buckets it should be');
 is(total(@{ $queue->{lateness_counts} }), 2, 'but for -infinity: how late is that?');
 is($queue->{lateness_p50}, '00:00:05', 'the median is the bound of its bucket');
 cmp_ok($queue->{lateness_max}, 'gt', '200', 'the latest is decades late');
@@ -199,9 +209,9 @@ $old->quit;
 # Deliveries that fail: by their time, by a reject, with their session.
 my $failing = listener(
 	$server, 'failing',
-	queue        => 'failing',
+	queue => 'failing',
 	conf_timeout => '50 ms',
-	max_events   => 1);
+	max_events => 1);
 $session->sql(q(SELECT evsched.post('1', queue => 'failing', max_retries => 1)));
 $failing->events(2);
 counts_are(
@@ -218,7 +228,7 @@ counts_are(
 	{ posted => 2, delivered => 4, failed => 4, dead => 2 },
 	'a reject, and the end of the session');
 
-# A turn that is undone has handed out nothing: here, receive under a savepoint.
+# What a savepoint took back was not received.
 $session->sql('BEGIN');
 $session->sql(q(SELECT evsched.post('1', queue => 'undone', max_retries => 3)));
 $session->sql('SAVEPOINT a');
@@ -248,39 +258,43 @@ is($second->{stats_since}, $later->{stats_since}, 'not since when it counts');
 # The text for Prometheus.
 $session->sql(q(SELECT evsched.post('1', queue => E'a"b\\\\c\nd,e=}f')));
 my $metrics = parse_metrics($session->sql('SELECT evsched.metrics()'));
-is(sample($metrics, "evsched_events_${_}_total", 'failing'),
-	queue('failing')->{$_}, "metrics: $_")
-  for @counts;
+is( sample($metrics, "evsched_events_${_}_total", 'failing'),
+	queue('failing')->{$_},
+	"metrics: $_") for @counts;
 is(sample($metrics, 'evsched_events_posted_total', qq(a"b\\c\nd,e=}f)),
 	1, 'names are escaped');
 is(sample($metrics, 'evsched_listeners', 'default'), 1, 'a listener');
-is(sample($metrics, 'evsched_scheduler_up'),         1, 'the scheduler is up');
+is(sample($metrics, 'evsched_scheduler_up'), 1, 'the scheduler is up');
 is(sample($metrics, 'evsched_scheduler_starts_total'), 2, 'started twice');
 cmp_ok(abs(time - sample($metrics, 'evsched_scheduler_start_time_seconds')),
 	'<', 60, 'a moment ago');
-is(sample($metrics, 'evsched_leases_max'),      100000, 'leases there are');
-is(sample($metrics, 'evsched_leases'),          0,      'none in use');
-is(sample($metrics, 'evsched_queue_slots_max'), 4096,   'queues there may be');
+is(sample($metrics, 'evsched_leases_max'), 100000, 'leases there are');
+is(sample($metrics, 'evsched_leases'), 0, 'none in use');
+is(sample($metrics, 'evsched_queue_slots_max'), 4096, 'queues there may be');
 is(sample($metrics, 'evsched_queue_slots'), 5, 'queues in use');
-my ($sum) = map { $_->[2] } grep { $_->[0] =~ /_sum$/ && $_->[1]{queue} eq 'old' }
+my ($sum) =
+  map  { $_->[2] }
+  grep { $_->[0] =~ /_sum$/ && $_->[1]{queue} eq 'old' }
   @{ $metrics->{evsched_delivery_lateness_seconds}{samples} };
 cmp_ok(abs($sum - (time - 978307200)), '<', 86400 + 60, 'the sum is in seconds');
 
 # Another database has its own.
 $server->safe_psql('postgres', 'CREATE DATABASE other');
-$server->safe_psql('other',    'CREATE EXTENSION evsched');
+$server->safe_psql('other', 'CREATE EXTENSION evsched');
 new_scheduler($server, 0, 'other');
 my $other = session($server, 'other', dbname => 'other');
 $other->sql(q(SELECT evsched.post('1', '1 h', 'failing')));
 $other->sql(q(SELECT evsched.post('1', '1 h', 'there')));
-is_deeply([ sort map { $_->[0] } $other->rows('SELECT queue FROM evsched.stat_queue') ],
-	[ 'default', 'failing', 'there' ], 'another database shows its own queues');
+is_deeply(
+	[ sort map { $_->[0] } $other->rows('SELECT queue FROM evsched.stat_queue') ],
+	[ 'default', 'failing', 'there' ],
+	'another database shows its own queues');
 counts_are('failing', { posted => 1 }, 'and its own counters', $other);
 is(queue('there'), undef, 'which are not shown here');
 is(row('SELECT delivered FROM evsched.stat_scheduler', $other)->{delivered},
 	0, 'nor of this scheduler there');
 unlike($session->sql('SELECT evsched.metrics()'), qr/"there"/, 'nor as text');
-unlike($other->sql('SELECT evsched.metrics()'),   qr/"old"/,   'nor there');
+unlike($other->sql('SELECT evsched.metrics()'), qr/"old"/, 'nor there');
 
 # A clean restart keeps all of it, for whom it was counted.
 my $all = 'SELECT queue, posted, delivered, taken, received, confirmed, failed, dead,
@@ -322,7 +336,7 @@ $other->sql(q(SELECT evsched.post('1', '1 h', 'failing')));
 $session->sql(q(SELECT evsched.post('1', '1 h', 'undone')));
 $session->sql(q(SELECT evsched.post('1', '1 h', 'failing')));
 counts_are('failing', { posted => 2 }, 'there they go on', $other);
-counts_are('undone',  { posted => 2 }, 'here too');
+counts_are('undone', { posted => 2 }, 'here too');
 counts_are(
 	'failing',
 	{ posted => 3, delivered => 4, failed => 4, dead => 2 },
@@ -355,7 +369,10 @@ my $damage = sub {
 			print $out $changed;
 			close($out);
 		});
-	like(slurp_file($server->logfile, $log), qr/LOG:  ignoring file "pg_stat\/evsched.stat"/, "$name: ignored");
+	like(
+		slurp_file($server->logfile, $log),
+		qr/LOG:  ignoring file "pg_stat\/evsched.stat"/,
+		"$name: ignored");
 	ok(!-e $file, 'and removed');
 	is_deeply([ $session->rows($all) ], [], 'the counters start from zero');
 };
@@ -387,7 +404,7 @@ counts_are('some', { posted => 1 }, 'they count again');
 restart(
 	sub {
 		my ($postmaster) = split /\n/, slurp_file($server->data_dir . '/postmaster.pid');
-		my @processes    = ($postmaster, split ' ', `ps -o pid= --ppid $postmaster`);
+		my @processes = ($postmaster, split ' ', `ps -o pid= --ppid $postmaster`);
 
 		$server->kill9;
 		wait_until(
@@ -409,7 +426,7 @@ new_scheduler($server, 0);
 $session->sql("SELECT evsched.post('1', '1 h', '$_')") for qw(a b c d c a);
 counts_are('a', { posted => 2 }, 'a queue with a slot of its own');
 counts_are('b', { posted => 1 }, 'another');
-counts_are('',  { posted => 3 }, 'the others share a name that no queue has');
+counts_are('', { posted => 3 }, 'the others share a name that no queue has');
 $metrics = parse_metrics($session->sql('SELECT evsched.metrics()'));
 is(sample($metrics, 'evsched_events_posted_total', ''), 3, 'also as text');
 $session->quit;
@@ -432,9 +449,11 @@ wait_until(
 	},
 	'a slot for a new queue');
 is(queue('b'), undef, 'another has its slot');
-is( $session->sql(q(SELECT sum(posted) - (SELECT count(*) FROM evsched.event)
+is( $session->sql(
+		q(SELECT sum(posted) - (SELECT count(*) FROM evsched.event)
 	FROM evsched.stat_queue)),
-	9, 'what was counted for it is still in the sum');
+	9,
+	'what was counted for it is still in the sum');
 
 nothing_early();
 done_testing();
