@@ -28,13 +28,15 @@
 #include "stat.h"
 #include "stop.h"
 
-/* Notes are found again by a hash, one for each of its values. */
-#define NUM_RECENT		256
+/* Notes are found again by a hash, the newest of each value first, up to so many. */
+#define NUM_RECENT		1024
+#define MAX_STEPS		16
 
 /* What a subtransaction will do to a queue. */
 typedef struct Note
 {
 	int			level;			/* nesting level of the subtransaction */
+	int			older;			/* number of one of the same hash, less than its own; or -1 */
 	EvschedStore store;
 	EvschedQueueRef ref;
 	char		queue[EVSCHED_QUEUE_BYTES + 1];
@@ -92,6 +94,7 @@ static void end_subtransaction(SubXactEvent event, SubTransactionId id,
 							   SubTransactionId parent, void *arg);
 static void forget_all(void);
 static Note *note_of(EvschedStore store, const char *queue);
+static int	find_note(int number, int level, EvschedStore store, const char *queue);
 static bool is_note_of(int number, int level, EvschedStore store, const char *queue);
 static int	add_note(int level, EvschedStore store, const char *queue);
 static void add_deed(Deed deed);
@@ -332,17 +335,39 @@ static Note *
 note_of(EvschedStore store, const char *queue)
 {
 	int			level = GetCurrentTransactionNestLevel();
-	int		   *number;
+	int		   *newest;
+	int			number;
 
 	if (!evsched_shared_ready())
 		return NULL;
 	if (is_note_of(last_used, level, store, queue))
 		return &notes[last_used];
-	number = &recent[hash_bytes((const unsigned char *) queue, strlen(queue)) % NUM_RECENT];
-	if (!is_note_of(*number, level, store, queue))
-		*number = add_note(level, store, queue);
-	last_used = *number;
+	newest = &recent[hash_bytes((const unsigned char *) queue, strlen(queue)) % NUM_RECENT];
+	number = find_note(*newest, level, store, queue);
+	if (number < 0)
+	{
+		number = add_note(level, store, queue);
+		notes[number].older = *newest < number ? *newest : -1;
+		*newest = number;
+	}
+	last_used = number;
 	return &notes[last_used];
+}
+
+/*
+ * The note among this one and the older ones of its hash; -1: none.  A number may have
+ * been left by what is over and be another's now: then these are looked at in vain.
+ */
+static int
+find_note(int number, int level, EvschedStore store, const char *queue)
+{
+	for (int i = 0; i < MAX_STEPS && number >= 0 && number < num_notes; i++)
+	{
+		if (is_note_of(number, level, store, queue))
+			return number;
+		number = notes[number].older;
+	}
+	return -1;
 }
 
 static bool
