@@ -16,6 +16,13 @@ if [ -z "${QUICK:-}" ]; then
   snapshot_window=30
   idle_settle=15
   idle_seconds=60
+  crowd_rounds=${ROUNDS:-3}
+  crowd_sessions=500
+  crowd_queues=2000
+  crowd_takers=300
+  crowd_seconds=8               # of each measurement; who is deaf is ended after 30
+  crowd_settle=3
+  open_seconds=600
 else
   rounds=${ROUNDS:-1}
   lateness_rounds=${ROUNDS:-1}
@@ -32,5 +39,14 @@ else
   snapshot_window=2
   idle_settle=12
   idle_seconds=3
+  crowd_rounds=${ROUNDS:-1}
+  crowd_sessions=50
+  crowd_queues=200
+  crowd_takers=30
+  crowd_seconds=2
+  crowd_settle=1
+  open_seconds=10
 fi
 idle_events=10000
+crowd_rate=200
+crowd_events=$((crowd_rate * crowd_seconds))

@@ -9,5 +9,6 @@ extern void command_stream(void);
 extern void command_listen(void);
 extern void command_poll(void);
 extern void command_idle(void);
+extern void command_crowd(void);
 
 #endif

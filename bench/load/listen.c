@@ -21,6 +21,7 @@
 #include "meter.h"
 #include "notification.h"
 #include "option.h"
+#include "ready.h"
 #include "samples.h"
 #include "timestamp.h"
 
@@ -62,7 +63,6 @@ static void serve(Listener *listener, Intake *intake);
 static void take_answer(Listener *listener, Intake *intake);
 static void read_notification(Listener *listener, Intake *intake, PGnotify *notify);
 static void send_confirm(Listener *listener);
-static void tell_ready(const char *path);
 
 void
 command_listen(void)
@@ -214,16 +214,4 @@ send_confirm(Listener *listener)
 					bigints_send(listener->conn, STATEMENT, &listener->unconfirmed));
 	listener->unconfirmed.count = 0;
 	listener->state = STATE_CONFIRMING;
-}
-
-static void
-tell_ready(const char *path)
-{
-	FILE	   *file;
-
-	if (!path)
-		return;
-	file = fopen(path, "w");
-	if (!file || fputs("ready\n", file) < 0 || fclose(file) != 0)
-		die("cannot write to %s", path);
 }

@@ -24,6 +24,7 @@ static const Command commands[] = {
 	{"listen", command_listen, "join, read notifications, confirm"},
 	{"poll", command_poll, "take events by asking every so often"},
 	{"idle", command_idle, "what listeners cost while nothing happens"},
+	{"crowd", command_crowd, "be there while something else is measured"},
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
