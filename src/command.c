@@ -20,6 +20,7 @@
 #include "guc.h"
 #include "mark.h"
 #include "process.h"
+#include "right.h"
 #include "role.h"
 #include "statement.h"
 
@@ -78,6 +79,8 @@ evsched_command_refresh(void)
 	if (restored)
 		ereport(LOG,
 				(errmsg("evsched hands out restored events, as evsched.start_after_restore says")));
+	if (evsched_role_is_restored())
+		evsched_right_log_unbound();
 	evsched_process_end();
 }
 

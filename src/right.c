@@ -191,6 +191,20 @@ evsched_right_require_queue_control(const char *queue, const char *function)
 			 errhint("A superuser, the owner of the database or the queue's owner may call it.")));
 }
 
+/* Says once in the life of the process that events wait for an owner. */
+void
+evsched_right_log_unbound(void)
+{
+	static bool logged = false;
+
+	if (!logged)
+		ereport(LOG,
+				(errmsg("evsched does not hand out events whose owners are not bound in this database"),
+				 errdetail("They were restored or copied from elsewhere, or their role was dropped."),
+				 errhint("evsched.check() tells which; evsched.start() binds the owners of restored events.")));
+	logged = true;
+}
+
 /* _sees(owner, queue) */
 Datum
 evsched_sql_sees(PG_FUNCTION_ARGS)

@@ -175,6 +175,20 @@ evsched_role_bind_all(void)
 	return n > 0;
 }
 
+/* Are there owners that came from elsewhere and are not bound yet? */
+bool
+evsched_role_is_restored(void)
+{
+	Datum		origin = CStringGetTextDatum(evsched_role_origin());
+	EvschedCaller caller;
+	uint64		n;
+
+	evsched_statement_begin(&caller);
+	n = evsched_statement_read(EVSCHED_STMT_ROLE_ELSEWHERE, &origin);
+	evsched_statement_end(&caller);
+	return n > 0;
+}
+
 /* Roles that were renamed or dropped since: a dump shall say so. */
 void
 evsched_role_follow_all(void)

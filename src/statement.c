@@ -110,6 +110,12 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_authid a"
 		" WHERE a.oid OPERATOR(pg_catalog.=) b.role)"
 	},
+	[EVSCHED_STMT_ROLE_ELSEWHERE] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT FROM evsched.role r WHERE r.origin OPERATOR(pg_catalog.<>) 'dropped'"
+		" AND (r.origin OPERATOR(pg_catalog.<>) $1 OR NOT EXISTS ("
+		" SELECT FROM evsched.role_binding b WHERE b.n OPERATOR(pg_catalog.=) r.n)) LIMIT 1"
+	},
 	[EVSCHED_STMT_ROLE_RENAME_ALL] = {
 		SPI_OK_UPDATE, 1, {TEXTOID},
 		"UPDATE evsched.role r SET name = a.rolname"
