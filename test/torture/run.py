@@ -5,6 +5,16 @@
 
 Inside scripts/stage, called by scripts/torture.  SEED repeats the dice, though not the
 moments.  Prints a verdict a line, `ok - ...` or `not ok - ...`; status 0 when all hold.
+
+It goes in rounds: clients do their parts (scene.py) and faults strike, then everybody only
+finishes what there is, and no event and no lease may be left.  What the clients have been
+told stands in ledgers outside the server (ledger.py), which are put together (book.py) and
+held against the promises (judge.py) in the end.
+
+What it cannot see: a loss of power, for what is written stays in the memory of the machine;
+that an event with max_retries 0 was lost, when a session it may have been sent to was lost
+as well; a late event that comes after all, but for the queue of single.py; what becomes of
+an event with a key that was changed by its key, other than by count; order.
 """
 import glob
 import os
