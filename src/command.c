@@ -56,7 +56,7 @@ evsched_command_run(EvschedStore store, int database)
 	evsched_process_end();
 	if (!stop)
 		mend_triggers();
-	evsched_mark_look_all(store);
+	evsched_mark_note_all(store);
 	evsched_database_set_done(database, asked);
 	ereport(LOG,
 			(stop ? errmsg("evsched is stopped in this database")

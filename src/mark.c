@@ -55,14 +55,6 @@ evsched_mark_note_all(EvschedStore store)
 	evsched_queue_for_each(store, note_first);
 }
 
-/* The same, and what held them back may be gone: each gets a turn. */
-void
-evsched_mark_look_all(EvschedStore store)
-{
-	evsched_queue_for_each(store, note_first);
-	evsched_queue_for_each(store, evsched_queue_touch);
-}
-
 /*
  * The scheduler of a store starts: every queue gets a turn, and no turn of its
  * predecessor is under way.

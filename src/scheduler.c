@@ -202,12 +202,6 @@ find_store(Oid last_table)
 	bool		exists;
 
 	evsched_process_begin();
-	/*
-	 * Who changes something wakes this process when it is committed, but sends the
-	 * invalidations a moment later.
-	 */
-	if (OidIsValid(store.table))
-		InvalidateSystemCaches();
 	if (OidIsValid(last_table))
 		LockRelationOid(last_table, AccessShareLock);
 	/* In this order: they are dropped in one transaction. */
@@ -304,7 +298,7 @@ look_again(void)
 	leave_if_gone();
 	if (current)
 		evsched_command_refresh();
-	evsched_mark_look_all(store);
+	evsched_mark_note_all(store);
 }
 
 /* Nothing is done with tables and functions of another version. */

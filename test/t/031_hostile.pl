@@ -222,7 +222,7 @@ for my $session ($mallory, $admin)
 		0, 'nor in what evsched shows');
 }
 unlike(PostgreSQL::Test::Utils::slurp_file($server->logfile), qr/\Q$channel\E/, 'nor in the log');
-$mallory->sql(qq(NOTIFY $_, '[{"id":1,"payload":"forged","queue":"hers"}]'))
+$mallory->sql(qq(NOTIFY "$_", '[{"id":1,"payload":"forged","queue":"hers"}]'))
   for 'evsched', 'evsched_', 'hers', 'alice', substr($channel, 0, -1), $channel =~ s/^evsched_//r;
 $mallory->sql(q(SELECT evsched.post('"true"', queue => 'hers')));
 is($alice->event->{payload}, 'true', 'what others notify does not come');
