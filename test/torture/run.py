@@ -25,6 +25,8 @@ import tempfile
 import time
 from contextlib import contextmanager
 
+import psycopg2
+
 import ledger
 import scene
 import serverlog
@@ -96,8 +98,11 @@ class Run:
             self.clients.start(name)
         end = time.monotonic() + 60 * self.minutes
         while time.monotonic() < end and not self.stuck:
-            self.play(min(end, time.monotonic() + self.random.uniform(5, 15)))
-            self.drain()
+            try:
+                self.play(min(end, time.monotonic() + self.random.uniform(5, 15)))
+                self.drain()
+            except TimeoutError as error:
+                self.stuck.append((None, f"in round {self.rounds + 1}: {error}"))
             self.rounds += 1
 
     def play(self, end):
@@ -193,11 +198,11 @@ class Run:
                     print(f"# {text if event is None else f'event {event} {text}'}")
                 if told == 1 and event is not None:
                     self.tell_story(event)
-        except TimeoutError as error:
+        except (TimeoutError, psycopg2.Error) as error:
             if told == 0:
                 print(f"not ok - {name}")
             told += 1
-            print(f"# {error}")
+            print("# " + str(error).strip().replace("\n", "\n# "))
         if told == 0:
             print(f"ok - {name}")
         if told > MAX_TOLD:
