@@ -145,8 +145,7 @@ INSERT INTO evsched.event (payload, num_retries) VALUES ('1', 1);
 INSERT INTO evsched.event VALUES (1, now(), 0, NULL, NULL, 'bulk', '1');
 INSERT INTO evsched.event (payload) VALUES ('1') RETURNING id;
 INSERT INTO evsched.event (queue, key, payload) VALUES ('bulk', 'k', '1') ON CONFLICT (queue, key) WHERE key IS NOT NULL DO NOTHING;
-COPY evsched.event (payload, owner) FROM STDIN;
-\.
+SELECT has_column_privilege('evsched.event', 'owner', 'INSERT') AS owner_by_copy;
 COPY evsched.event TO STDOUT;
 SELECT * FROM evsched.event;
 UPDATE evsched.event SET payload = '1';
