@@ -173,6 +173,15 @@ my $event = $bob->event;
 is($event->{payload}, 'from elsewhere', 'there given back');
 on_time($event, 'at once', $back->{ended});
 $bob->confirm($event);
+$elsewhere->sql($_)
+  for 'REVOKE band FROM bob', 'BEGIN', 'GRANT band TO bob', q(PREPARE TRANSACTION 'band');
+post($olga, 'owned', 'prepared elsewhere');
+nothing_for($bob, 'nor while that is only prepared');
+$back  = $elsewhere->try(q(COMMIT PREPARED 'band'));
+$event = $bob->event;
+is($event->{payload}, 'prepared elsewhere', 'there by a prepared transaction');
+on_time($event, 'at once', $back->{ended});
+$bob->confirm($event);
 $admin->sql('REVOKE band FROM bob');
 post($olga, 'owned', 'super');
 nothing_for($bob, 'revoked again');
