@@ -179,7 +179,7 @@ require_ownable(const char *queue)
 		refuse_queue(queue, "It is open to everybody.");
 }
 
-/* Nobody else's event may be shut in. */
+/* Nobody else's event may be shut in, nor a dead one thrown away. */
 static void
 require_own_events(const char *queue, Oid role)
 {

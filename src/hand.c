@@ -23,6 +23,7 @@
 #include "shared.h"
 
 static List *served_roles(EvschedQueue *queue, const char *queue_name);
+static void forget_told(const EvschedHands *hands, EvschedQueue *queue, const char *queue_name);
 static void add_hand(EvschedHands *hands, int slot, int credit);
 static bool has_room(const EvschedHand *hand);
 static EvschedOffer lock_row(EvschedTable *table);
@@ -48,6 +49,9 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name, bool se
 	hands->clock = evsched_lease_clock();
 	hands->told.slot = EVSCHED_NO_SLOT;
 	hands->roles = served_roles(queue, queue_name);
+	/* Nobody else sets it. */
+	if (queue->told != EVSCHED_NO_SLOT)
+		forget_told(hands, queue, queue_name);
 	hands->hand = palloc0(sizeof(EvschedHand) * max);
 	initStringInfo(&hands->piece);
 
@@ -198,6 +202,22 @@ served_roles(EvschedQueue *queue, const char *queue_name)
 			served = lappend_oid(served, lfirst_oid(cell));
 	}
 	return served;
+}
+
+/* Who was told and may no longer consume will not answer: another is to be told. */
+static void
+forget_told(const EvschedHands *hands, EvschedQueue *queue, const char *queue_name)
+{
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	if (queue->told != EVSCHED_NO_SLOT)
+	{
+		const EvschedListener *told = evsched_listener_get(queue->told);
+
+		if (strcmp(told->queue_name, queue_name) == 0 &&
+			!list_member_oid(hands->roles, told->role))
+			queue->told = EVSCHED_NO_SLOT;
+	}
+	LWLockRelease(evsched_lease_lock);
 }
 
 static void

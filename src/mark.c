@@ -140,6 +140,12 @@ evsched_mark_end_turn(int slot, const EvschedScanMark *mark,
 	bool		rest;
 
 	SpinLockAcquire(&queue->mutex);
+	if (queue->generation != mark->generation)
+	{
+		/* A turn that does not serve keeps nobody from giving the slot away. */
+		SpinLockRelease(&queue->mutex);
+		return false;
+	}
 	queue->in_turn = false;
 	noted = noted_since(queue, mark->epoch);
 	low = evsched_place_min(low, noted);

@@ -149,7 +149,8 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	},
 	[EVSCHED_STMT_QUEUE_OWNERS] = {
 		SPI_OK_SELECT, 1, {TEXTOID},
-		"SELECT DISTINCT owner FROM evsched.event WHERE queue OPERATOR(pg_catalog.=) $1"
+		"SELECT owner FROM evsched.event WHERE queue OPERATOR(pg_catalog.=) $1"
+		" UNION SELECT owner FROM evsched.dead WHERE queue OPERATOR(pg_catalog.=) $1"
 	},
 	[EVSCHED_STMT_GRANT_FIND] = {
 		SPI_OK_SELECT, 1, {TEXTOID},

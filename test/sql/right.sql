@@ -222,6 +222,11 @@ SELECT pg_temp.as_role('member', $$evsched.create_queue('busy2')$$);
 SELECT pg_temp.as_role('member', $$evsched.post('1', '1 h', 'busy3') > 0$$);
 SELECT pg_temp.as_role('owner', $$evsched.create_queue('busy3')$$) AS not_the_other_way;
 SELECT queue, owner FROM evsched.queues WHERE queue ~ '^busy' AND owner IS NOT NULL ORDER BY queue COLLATE "C";
+-- nor may it throw away the dead ones of others
+SELECT pg_temp.bury('any', 'grave') > 0 AS dead;
+SELECT pg_temp.as_role('owner', $$evsched.create_queue('grave')$$);
+SELECT pg_temp.as_role('any', $$evsched.create_queue('grave')$$) AS own_dead;
+DELETE FROM evsched.dead;
 -- listeners
 SELECT evsched.join('super', 'heard') IS NOT NULL AS joined;
 SELECT pg_temp.as_role('any', $$evsched.create_queue('heard')$$, hints => true);

@@ -145,7 +145,14 @@ post($admin, 'told', 'x');
 is_deeply([ $told->tellings_so_far ], [], 'nor is one told of what it may not consume');
 $admin->sql(q(SELECT evsched.grant_queue('told', 'ann', 'consume')));
 ok($told->telling, 'until it may');
-$told->quit;
+
+# Who was told and loses the right before it takes does not keep the others waiting.
+$admin->sql(q(SELECT evsched.grant_queue('told', 'pat', 'consume')));
+my $next = listener_of('pat', 'told', max_events => 0);
+$admin->sql(q(SELECT evsched.revoke_queue('told', 'ann', 'consume')));
+ok($next->telling, 'another is told');
+is($next->sql(q(SELECT count(*) FROM evsched.take('told', 2))), 1, 'and takes');
+$_->quit for $told, $next;
 
 # By membership.
 $olga->sql(q(SELECT evsched.grant_queue('owned', 'band', 'consume')));
@@ -164,6 +171,15 @@ nothing_for($bob, 'also when that is done in another database');
 my $back = $elsewhere->try('GRANT band TO bob');
 my $event = $bob->event;
 is($event->{payload}, 'from elsewhere', 'there given back');
+on_time($event, 'at once', $back->{ended});
+$bob->confirm($event);
+$elsewhere->sql($_)
+  for 'REVOKE band FROM bob', 'BEGIN', 'GRANT band TO bob', q(PREPARE TRANSACTION 'band');
+post($olga, 'owned', 'prepared elsewhere');
+nothing_for($bob, 'nor while that is only prepared');
+$back  = $elsewhere->try(q(COMMIT PREPARED 'band'));
+$event = $bob->event;
+is($event->{payload}, 'prepared elsewhere', 'there by a prepared transaction');
 on_time($event, 'at once', $back->{ended});
 $bob->confirm($event);
 $admin->sql('REVOKE band FROM bob');
