@@ -20,7 +20,7 @@
 #include "role.h"
 #include "shared.h"
 #include "statement.h"
-#include "table.h"
+#include "store.h"
 
 static const char *queue_argument(FunctionCallInfo fcinfo, int n);
 static Oid	role_argument(FunctionCallInfo fcinfo, int n);
@@ -51,7 +51,7 @@ evsched_sql_create_queue(PG_FUNCTION_ARGS)
 		evsched_arg_max_retries(PG_GETARG_INT32(1));
 	evsched_arg_retry_delay(retry_delay);
 	PreventCommandIfReadOnly("evsched.create_queue()");
-	evsched_table_require_current();
+	evsched_store_require_current();
 	require_ownable(queue);
 
 	evsched_statement_begin(&caller);
@@ -63,7 +63,7 @@ evsched_sql_create_queue(PG_FUNCTION_ARGS)
 	{
 		require_own_events(queue, role);
 		require_own_listeners(queue, role);
-		values[1] = Int32GetDatum(evsched_role_number(evsched_table_store(), role));
+		values[1] = Int32GetDatum(evsched_role_number(evsched_store_here(), role));
 	}
 	else if (!evsched_right_is_member(role, DatumGetInt32(values[1])))
 		refuse_queue(queue, "It belongs to another role.");
@@ -105,7 +105,7 @@ evsched_sql_grant_usage(PG_FUNCTION_ARGS)
 	evsched_right_require_control("grant_usage()");
 	role = quote_identifier(GetUserNameFromId(role_argument(fcinfo, 0), false));
 	PreventCommandIfReadOnly("evsched.grant_usage()");
-	evsched_table_require_current();
+	evsched_store_require_current();
 
 	values[0] = CStringGetTextDatum(role);
 	values[1] = BoolGetDatum(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
@@ -148,7 +148,7 @@ change_grant(FunctionCallInfo fcinfo, bool grant, const char *function)
 							EVSCHED_NUM_RIGHTS);
 	snprintf(command, sizeof(command), "evsched.%s", function);
 	PreventCommandIfReadOnly(command);
-	evsched_table_require_current();
+	evsched_store_require_current();
 	if (!evsched_right_owns(queue))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -160,7 +160,7 @@ change_grant(FunctionCallInfo fcinfo, bool grant, const char *function)
 	evsched_statement_begin(&caller);
 	if (grant)
 	{
-		values[1] = Int32GetDatum(evsched_role_number(evsched_table_store(), role));
+		values[1] = Int32GetDatum(evsched_role_number(evsched_store_here(), role));
 		evsched_statement_run(EVSCHED_STMT_GRANT_ADD, values, NULL);
 	}
 	else
@@ -206,7 +206,7 @@ require_own_listeners(const char *queue, Oid role)
 
 	if (!evsched_shared_ready())
 		return;
-	n = evsched_listener_list(evsched_table_store(), &listeners);
+	n = evsched_listener_list(evsched_store_here(), &listeners);
 	for (int i = 0; i < n; i++)
 	{
 		if (strcmp(listeners[i].queue_name, queue) == 0 &&

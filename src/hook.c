@@ -35,7 +35,7 @@
 #include "join.h"
 #include "lease.h"
 #include "shared.h"
-#include "table.h"
+#include "store.h"
 
 /* How long a session waits for a scheduler to go away. */
 #define LEAVE_TIMEOUT_MS	5000
@@ -106,7 +106,7 @@ see_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 	else if (class_id == ExtensionRelationId && access == OAT_POST_ALTER)
 	{
 		/* Perhaps it has another version now. */
-		evsched_table_invalidate();
+		evsched_store_invalidate();
 		extension_altered = true;
 	}
 	else if (class_id == DatabaseRelationId && access == OAT_POST_CREATE)
@@ -129,9 +129,9 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	uint32		role_changes_before = role_changes;
 	EvschedStore store = {0};
 
-	if (prepared && evsched_table_exists())
+	if (prepared && evsched_store_exists())
 	{
-		store = evsched_table_store();
+		store = evsched_store_here();
 		evsched_effect_due_anywhere(store);
 	}
 	before_statement(statement->utilityStmt);
@@ -158,8 +158,8 @@ before_statement(Node *node)
 	else if (IsA(node, GrantStmt) && ((GrantStmt *) node)->objtype == OBJECT_SCHEMA)
 	{
 		/* Who is let in to the schema again is served again. */
-		if (evsched_table_exists())
-			evsched_effect_recheck(evsched_table_store());
+		if (evsched_store_exists())
+			evsched_effect_recheck(evsched_store_here());
 	}
 	else if (IsA(node, CreatedbStmt))
 	{
@@ -202,7 +202,7 @@ before_statement(Node *node)
 static void
 lock_event_first(Node *node)
 {
-	Oid			table = evsched_table_exists() ? evsched_table_store().table : InvalidOid;
+	Oid			table = evsched_store_exists() ? evsched_store_here().table : InvalidOid;
 	Oid			owner = owner_of(table);
 	bool		drops = false;
 	ListCell   *cell;
@@ -280,8 +280,8 @@ after_prepared(EvschedStore before, uint32 role_changes_before)
 	/* What it has changed is told to this process, too. */
 	AcceptInvalidationMessages();
 	roles_changed |= role_changes != role_changes_before;
-	if (evsched_table_exists())
-		now = evsched_table_store();
+	if (evsched_store_exists())
+		now = evsched_store_here();
 	if (!evsched_store_equal(before, now))
 		extension_created = extension_dropped = true;
 }

@@ -23,7 +23,7 @@
 #include "right.h"
 #include "shared.h"
 #include "stop.h"
-#include "table.h"
+#include "store.h"
 
 #define CHANNEL_PREFIX	"evsched_"
 #define CHANNEL_RANDOM	26		/* of 32 letters each: 130 bits */
@@ -63,9 +63,9 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("only a client's session can join a queue"),
 				 errhint("Use evsched.take or evsched.receive here.")));
-	evsched_table_require_current();
+	evsched_store_require_current();
 	evsched_right_require(queue, EVSCHED_RIGHT_CONSUME);
-	store = evsched_table_store();
+	store = evsched_store_here();
 	replaced_role = check_replaced(store, queue, terms.node);
 	make_channel();
 	shorten_keepalives();
@@ -192,5 +192,5 @@ my_listener(const char *queue)
 {
 	if (!evsched_shared_ready())
 		return (EvschedListenerRef) {EVSCHED_NO_SLOT, 0};
-	return evsched_listener_mine(evsched_table_store(), queue);
+	return evsched_listener_mine(evsched_store_here(), queue);
 }

@@ -23,7 +23,7 @@
 #include "compat.h"
 #include "event.h"
 #include "role.h"
-#include "table.h"
+#include "store.h"
 
 static bool is_open(EvschedGate *gate);
 

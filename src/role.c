@@ -29,7 +29,7 @@
 #include "utils/syscache.h"
 
 #include "statement.h"
-#include "table.h"
+#include "store.h"
 
 /* Numbers this session knows.  What its transaction made is gone if that fails. */
 typedef struct KnownKey
@@ -309,7 +309,7 @@ look_up_role(int32 number)
 static void
 forget_roles(Datum arg, Oid relation)
 {
-	if (relation == InvalidOid || evsched_table_is_setting(relation))
+	if (relation == InvalidOid || evsched_store_is_setting(relation))
 	{
 		bound_stale = bound != NULL;
 		known_stale = known != NULL;

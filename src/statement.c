@@ -15,13 +15,13 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "store.h"
 #include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "table.h"
 
 #define MAX_ARGS	12
 
@@ -345,7 +345,7 @@ evsched_statement_begin(EvschedCaller *caller)
 	 * Whoever uses several of the extension's tables locks this one first, and so
 	 * does who drops or updates it (hook.c): none waits for the other in a ring.
 	 */
-	LockRelationOid(evsched_table_store().table, AccessShareLock);
+	LockRelationOid(evsched_store_here().table, AccessShareLock);
 	GetUserIdAndSecContext(&caller->user, &caller->context);
 	SetUserIdAndSecContext(extension_owner(),
 						   caller->context | SECURITY_LOCAL_USERID_CHANGE);
@@ -435,7 +435,7 @@ run(EvschedStatement statement, Datum *values, const char *nulls, bool read_only
 static Oid
 extension_owner(void)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(evsched_table_store().table));
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(evsched_store_here().table));
 	Oid			owner;
 
 	if (!HeapTupleIsValid(tuple))
