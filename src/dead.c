@@ -117,6 +117,8 @@ run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement, const char *comm
 
 	if (PG_ARGISNULL(0))
 		evsched_arg_refuse("ids must not be null", "Give an array of ids.");
+	if (ARR_NDIM(PG_GETARG_ARRAYTYPE_P(0)) > 1)
+		evsched_arg_refuse("ids has more than one dimension", "Give a one-dimensional array.");
 	values[0] = PG_GETARG_DATUM(0);
 	evsched_store_require_current();
 	if (evsched_right_controls())

@@ -65,7 +65,7 @@ sub sleeps
 	my $pid = scheduler_pid($server);
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	wait_asleep($pid, 0.1);
+	wait_asleep($pid, 0.5);
 	my $before = process_state($pid);
 	my $until  = time + 0.5;
 	wait_until(sub { time > $until }, 'half a second to pass');
