@@ -9,8 +9,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
@@ -110,6 +113,9 @@ evsched_sql_grant_usage(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(role);
 	values[1] = BoolGetDatum(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
 	evsched_statement_begin(&caller);
+	/* Of two at a time, one would fail on what the other has changed in the catalogs. */
+	LockDatabaseObject(ExtensionRelationId, get_extension_oid(EVSCHED_NAME, false), 0,
+					   ShareUpdateExclusiveLock);
 	evsched_statement_run(EVSCHED_STMT_USAGE, values, NULL);
 	evsched_statement_execute(TextDatumGetCString(evsched_statement_value(0, 1, &isnull)));
 	evsched_statement_end(&caller);

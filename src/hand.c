@@ -22,6 +22,9 @@
 #include "right.h"
 #include "shared.h"
 
+/* A turn that took this long, in µs, has kept its listeners waiting. */
+#define LONG_TURN		(100 * INT64CONST(1000))
+
 static List *served_roles(EvschedQueue *queue, const char *queue_name);
 static void forget_told(const EvschedHands *hands, EvschedQueue *queue, const char *queue_name);
 static void add_hand(EvschedHands *hands, int slot, int credit);
@@ -174,6 +177,26 @@ evsched_hand_send_all(EvschedHands *hands)
 		evsched_notice_send(&hand->pending, hand->channel);
 		evsched_reader_sent(hand->ref, hand->bytes_once);
 	}
+}
+
+/*
+ * The turn has committed, and its notifications go out only now: a standby, or who
+ * else uses NOTIFY, may have kept it waiting for longer than a lease runs.
+ */
+void
+evsched_hand_sent(const EvschedHands *hands)
+{
+	int64		clock = evsched_lease_clock();
+
+	if (clock - hands->clock < LONG_TURN)
+		return;
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < hands->n; i++)
+	{
+		if (hands->hand[i].handed > 0 && evsched_listener_is_current(hands->hand[i].ref))
+			evsched_lease_restart(hands->hand[i].ref.slot, hands->clock, clock);
+	}
+	LWLockRelease(evsched_lease_lock);
 }
 
 /*

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 
 use Evsched qw(start_server session listener on_time near nothing_early
-  scheduler_pid new_scheduler wait_asleep wait_until process_state);
+  scheduler_pid new_scheduler wait_asleep wait_until process_state blocked_in);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -208,6 +208,19 @@ lets_in(
 		q(COMMIT PREPARED 'grant') ],
 	'granted by a prepared transaction');
 $_->quit for $ann, $bob;
+
+# Two are let in at a time.
+{
+	my $second = session($server, 'second');
+
+	$admin->sql('BEGIN');
+	$admin->sql(q(SELECT evsched.grant_usage('ann')));
+	$second->send(q(SELECT evsched.grant_usage('bob')));
+	ok(blocked_in($server, $second, 'object'), 'the other waits');
+	$admin->sql('COMMIT');
+	is($second->reply->{error}, undef, 'two roles are given usage at a time');
+	$second->quit;
+}
 
 #
 # A poster's right is asked for at the turn, too: its events wait.

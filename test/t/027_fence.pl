@@ -130,6 +130,23 @@ for my $how ('frozen', 'stopped')
 		q(SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'));
 }
 
+# A lease runs from when its event is sent, not from when that began to wait.
+{
+	my $receiver = receiver();
+	my $short    = listener($primary, 'short', queue => 'short', conf_timeout => '1 s');
+
+	$short->sql('SET synchronous_commit = local');
+	kill('STOP', $receiver);
+	$poster->sql(q(SELECT evsched.post('1', queue => 'short', max_retries => 3)));
+	is($short->event_within(1.5), undef, 'held for longer than conf_timeout');
+	kill('CONT', $receiver);
+	my $held = $short->event;
+	is($held->{num_retries}, 0, 'it comes as a first delivery');
+	is($short->event_within(0.5), undef, 'and not once more');
+	is($short->confirm($held), 't', 'while it runs');
+	$short->quit;
+}
+
 # Given up: without the fence, or without synchronous standbys, they come.
 for my $setting ('evsched.fence = off', q(synchronous_standby_names = ''))
 {
