@@ -69,7 +69,7 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name, bool se
 			!list_member_oid(hands->roles, listener->role))
 			continue;
 		if (evsched_reader_is_blocked(listener))
-			hands->blocked = true;
+			hands->blocked = listener->blocked = true;
 		else if (credit > 0 && serving)
 			add_hand(hands, l, credit);
 		else if (listener->max_events == 0 && hands->told.slot == EVSCHED_NO_SLOT &&

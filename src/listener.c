@@ -218,13 +218,23 @@ evsched_listener_mark_read(void)
 	for (int i = 0; i < num_mine; i++)
 	{
 		EvschedListener *listener = &slots[mine[i].slot];
+		uint64		sent;
+		bool		has_read;
+		bool		was_blocked;
 
 		if (!evsched_listener_is_current(mine[i]))
 			continue;
-		pg_atomic_write_u64(&listener->turns_read,
-							pg_atomic_read_u64(&listener->turns_sent));
-		/* It may have been passed over because it was blocked in writing. */
-		if (evsched_queue_get(listener->queue)->starving)
+		sent = pg_atomic_read_u64(&listener->turns_sent);
+		has_read = pg_atomic_read_u64(&listener->turns_read) != sent;
+		pg_atomic_write_u64(&listener->turns_read, sent);
+		was_blocked = listener->blocked;
+		listener->blocked = false;
+		/*
+		 * Only who was passed over makes a difference: a notification for anybody
+		 * ends a transaction of every session that listens.
+		 */
+		if ((was_blocked || (has_read && listener->refused)) &&
+			evsched_queue_get(listener->queue)->starving)
 			evsched_queue_touch(listener->queue);
 	}
 }
@@ -462,6 +472,7 @@ fill_listener(EvschedListener *listener, const char *queue_name, const char *cha
 	pg_atomic_write_u64(&listener->turns_read, 0);
 	listener->unread_bytes = 0;
 	listener->refused = false;
+	listener->blocked = false;
 	listener->stuck_since = 0;
 	evsched_socket_describe(&listener->socket);
 	strlcpy(listener->queue_name, queue_name, sizeof(listener->queue_name));

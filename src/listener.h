@@ -57,6 +57,7 @@ typedef struct EvschedListener
 	pg_atomic_uint64 turns_read;	/* no lock: of these, read by its backend */
 	int64		unread_bytes;	/* sent without a lease since it was seen to read */
 	bool		refused;		/* passed over because of these */
+	bool		blocked;		/* no lock: passed over while blocked in writing */
 	int64		stuck_since;	/* µs, monotonic: its client does not read; 0: it does */
 	int64		stuck_at;		/* what it had not read then */
 	EvschedSocket socket;		/* its connection */

@@ -36,6 +36,8 @@
 #define CHECKS_PER_TIMEOUT	10
 
 static bool has_read_all(EvschedListener *listener);
+static bool find_doubtful(EvschedStore store, EvschedListenerRef *ref, EvschedSocket *socket);
+static bool still_stuck(EvschedListenerRef ref, int64 unread, int64 clock);
 static bool is_stuck(EvschedListener *listener, int64 unread);
 static void end_session(EvschedListener *listener);
 
@@ -107,37 +109,24 @@ evsched_reader_check_at(void)
 
 /*
  * Ends the sessions whose clients have not read for too long.  Returns when to
- * look again (µs, monotonic), PG_INT64_MAX when all read.
+ * look again (µs, monotonic), PG_INT64_MAX when all read.  The kernel is asked
+ * without the lock, and only about those in doubt: there may be hundreds.
  */
 int64
 evsched_reader_check(EvschedStore store, int64 clock)
 {
 	int64		next = PG_INT64_MAX;
 
-	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	for (int i = 0; i < evsched_max_listeners; i++)
+	for (int slot = 0; slot < evsched_max_listeners; slot++)
 	{
-		EvschedListener *listener = evsched_listener_get(i);
-		int64		unread;
+		EvschedListenerRef ref = {slot};
+		EvschedSocket socket;
 
-		if (listener->state != EVSCHED_LISTENER_JOINED ||
-			!evsched_store_equal(listener->store, store))
-			continue;
-		unread = evsched_socket_unread(&listener->socket);
-		if (!is_stuck(listener, unread))
-			listener->stuck_since = 0;
-		else if (listener->stuck_since == 0 || listener->stuck_at != unread)
-		{
-			/* Who reads slowly reads. */
-			listener->stuck_since = clock;
-			listener->stuck_at = unread;
-		}
-		else if (clock - listener->stuck_since >= evsched_write_timeout * INT64CONST(1000))
-			end_session(listener);
-		if (listener->stuck_since != 0)
+		if (evsched_listener_get(slot)->state == EVSCHED_LISTENER_JOINED &&
+			find_doubtful(store, &ref, &socket) &&
+			still_stuck(ref, evsched_socket_unread(&socket), clock))
 			next = evsched_reader_check_at();
 	}
-	LWLockRelease(evsched_lease_lock);
 	return next;
 }
 
@@ -164,6 +153,53 @@ has_read_all(EvschedListener *listener)
 {
 	return pg_atomic_read_u64(&listener->turns_read) ==
 		pg_atomic_read_u64(&listener->turns_sent);
+}
+
+/* Might a listener of the store be stuck?  Fills in who it is, and its connection. */
+static bool
+find_doubtful(EvschedStore store, EvschedListenerRef *ref, EvschedSocket *socket)
+{
+	EvschedListener *listener = evsched_listener_get(ref->slot);
+	bool		doubtful = false;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	if (listener->state == EVSCHED_LISTENER_JOINED &&
+		evsched_store_equal(listener->store, store))
+	{
+		doubtful = listener->refused || evsched_reader_is_blocked(listener);
+		if (!doubtful)
+			listener->stuck_since = 0;
+	}
+	ref->generation = listener->generation;
+	*socket = listener->socket;
+	LWLockRelease(evsched_lease_lock);
+	return doubtful;
+}
+
+/* Has its client left as much unread as before?  After a while its session is ended. */
+static bool
+still_stuck(EvschedListenerRef ref, int64 unread, int64 clock)
+{
+	EvschedListener *listener = evsched_listener_get(ref.slot);
+	bool		stuck = false;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	if (evsched_listener_is_joined(ref))
+	{
+		if (!is_stuck(listener, unread))
+			listener->stuck_since = 0;
+		else if (listener->stuck_since == 0 || listener->stuck_at != unread)
+		{
+			/* Who reads slowly reads. */
+			listener->stuck_since = clock;
+			listener->stuck_at = unread;
+		}
+		else if (clock - listener->stuck_since >= evsched_write_timeout * INT64CONST(1000))
+			end_session(listener);
+		stuck = listener->stuck_since != 0;
+	}
+	LWLockRelease(evsched_lease_lock);
+	return stuck;
 }
 
 /* Is its backend blocked in writing, or would it be if it were sent more? */

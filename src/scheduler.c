@@ -240,7 +240,7 @@ run_loop(void)
 		clock = evsched_lease_clock();
 		/* Who has not confirmed may be one who does not read. */
 		if (evsched_expire_run(store, database, clock))
-			check_readers_at = clock;
+			check_readers_at = Min(check_readers_at, evsched_reader_check_at());
 		if (check_readers_at <= clock)
 			check_readers_at = evsched_reader_check(store, clock);
 		/* A pause, or a time to wait for, may have moved far away. */
