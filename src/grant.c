@@ -62,14 +62,15 @@ evsched_sql_create_queue(PG_FUNCTION_ARGS)
 	if (evsched_statement_run(EVSCHED_STMT_QUEUE_LOCK, values, NULL) == 0)
 		elog(ERROR, "queue \"%s\" is not there", queue);
 	values[1] = evsched_statement_value(0, 1, &isnull);
-	if (isnull)
+	if (!isnull && !evsched_right_is_member(role, DatumGetInt32(values[1])))
+		refuse_queue(queue, "It belongs to another role.");
+	/* Of an owner who is gone, or was not restored, a superuser takes it over. */
+	if (isnull || !OidIsValid(evsched_role_of(DatumGetInt32(values[1]))))
 	{
 		require_own_events(queue, role);
 		require_own_listeners(queue, role);
 		values[1] = Int32GetDatum(evsched_role_number(evsched_store_here(), role));
 	}
-	else if (!evsched_right_is_member(role, DatumGetInt32(values[1])))
-		refuse_queue(queue, "It belongs to another role.");
 
 	values[2] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
 	nulls[2] = PG_ARGISNULL(1) ? 'n' : ' ';

@@ -619,6 +619,9 @@ SELECT expression, pg_temp.as_role('gone', expression) FROM (VALUES
 SELECT pg_temp.as_role('any', $$evsched.post('1', '1 h', 'orphan') > 0$$) AS grants_hold;
 SELECT payload, state FROM evsched.events WHERE queue = 'orphan' ORDER BY id;
 SELECT count(*) AS waits FROM evsched.take('orphan', 9);
+-- a superuser makes it his own
+SELECT evsched.create_queue('orphan');
+SELECT owner = current_user AS mine FROM evsched.queues WHERE queue = 'orphan';
 SELECT evsched.cancel('k', 'orphan');
 
 DELETE FROM evsched.event;
