@@ -56,8 +56,8 @@ evsched_mark_note_all(EvschedStore store)
 }
 
 /*
- * The scheduler of a store starts: every queue gets a turn, and no turn of its
- * predecessor is under way.
+ * The scheduler of a store starts: no turn of its predecessor is under way, and
+ * whatever that one was about to look at again is in no mark.
  */
 void
 evsched_mark_start_all(EvschedStore store)
@@ -248,7 +248,7 @@ start(int slot)
 	SpinLockAcquire(&queue->mutex);
 	queue->in_turn = false;
 	SpinLockRelease(&queue->mutex);
-	evsched_queue_touch(slot);
+	note_first(slot);
 }
 
 /* Under the mutex: the first place noted since an epoch began. */

@@ -209,6 +209,34 @@ lets_in(
 	'granted by a prepared transaction');
 $_->quit for $ann, $bob;
 
+# The scheduler dies while it looks what has changed: the next one does not know of it.
+{
+	my $locker = session($server, 'locker');
+	my $last   = listener_of('olga', 'owned', name => 'last');
+	my $pid    = scheduler_pid($server);
+
+	$olga->sql(q(SELECT evsched.grant_queue('owned', 'band', 'post')));
+	$admin->sql('GRANT band TO pat');
+	my $unseen = $pat->sql(
+		q(SELECT evsched.post('"unseen"', '0.3 s', 'owned', max_retries => 5)));
+	$admin->sql('REVOKE band FROM pat');
+	nothing_for($last, 'it is not due') for 1 .. 3;
+	nothing_for($last, 'its poster may not post any more');
+	$locker->sql('BEGIN');
+	$locker->sql('LOCK TABLE evsched.role IN ACCESS EXCLUSIVE MODE');
+	$admin->sql('GRANT band TO pat');
+	$server->poll_query_until('postgres',
+		"SELECT wait_event = 'relation' FROM pg_stat_activity WHERE pid = $pid");
+	$admin->sql("SELECT pg_terminate_backend($pid)");
+	$locker->sql('COMMIT');
+	my $event = $last->event_within(5);
+	is($event && $event->{id}, $unseen, 'the next scheduler hands it out all the same');
+	$last->confirm($event) if $event;
+	$olga->sql(q(SELECT evsched.revoke_queue('owned', 'band', 'post')));
+	$admin->sql('REVOKE band FROM pat');
+	$_->quit for $last, $locker;
+}
+
 # Two are let in at a time.
 {
 	my $second = session($server, 'second');
