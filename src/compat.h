@@ -27,15 +27,12 @@
 #if PG_VERSION_NUM >= 160000
 #define evsched_owns_database(oid, role) \
 	object_ownercheck(DatabaseRelationId, oid, role)
-#define evsched_owns_table(oid, role) \
-	object_ownercheck(RelationRelationId, oid, role)
 #define evsched_schema_aclcheck(oid, role, mode) \
 	object_aclcheck(NamespaceRelationId, oid, role, mode)
 #else
+#define evsched_owns_database(oid, role)	pg_database_ownercheck(oid, role)
 #define evsched_schema_aclcheck(oid, role, mode) \
 	pg_namespace_aclcheck(oid, role, mode)
-#define evsched_owns_database(oid, role)	pg_database_ownercheck(oid, role)
-#define evsched_owns_table(oid, role)		pg_class_ownercheck(oid, role)
 #endif
 
 /*
