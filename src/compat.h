@@ -36,6 +36,17 @@
 #endif
 
 /*
+ * Has a role what another has, by itself or by SET ROLE?  Since 16 there are
+ * memberships that give it neither.
+ */
+#if PG_VERSION_NUM >= 160000
+#define evsched_is_member(role, group) \
+	(has_privs_of_role(role, group) || member_can_set_role(role, group))
+#else
+#define evsched_is_member(role, group)	is_member_of_role(role, group)
+#endif
+
+/*
  * The socket is the first member of Port in all versions.  Its header needs
  * Kerberos headers that the server's development package does not bring.
  */

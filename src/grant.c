@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 
 #include "arg.h"
+#include "compat.h"
 #include "listener.h"
 #include "right.h"
 #include "role.h"
@@ -217,7 +218,7 @@ require_own_listeners(const char *queue, Oid role)
 	for (int i = 0; i < n; i++)
 	{
 		if (strcmp(listeners[i].queue_name, queue) == 0 &&
-			!is_member_of_role(role, listeners[i].role))
+			!evsched_is_member(role, listeners[i].role))
 			refuse_queue(queue, "Other roles have joined it.");
 	}
 }

@@ -17,6 +17,7 @@
 #include "utils/guc.h"
 
 #include "arg.h"
+#include "compat.h"
 #include "effect.h"
 #include "join.h"
 #include "listener.h"
@@ -150,7 +151,7 @@ check_replaced(EvschedStore store, const char *queue, const char *node)
 {
 	Oid			role = evsched_listener_role_of(store, queue, node);
 
-	if (OidIsValid(role) && !is_member_of_role(GetUserId(), role))
+	if (OidIsValid(role) && !evsched_is_member(GetUserId(), role))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("node \"%s\" has joined queue \"%s\" as another role", node, queue),

@@ -74,7 +74,7 @@ evsched_right_is_member(Oid role, int32 number)
 {
 	Oid			group = evsched_role_of(number);
 
-	return OidIsValid(group) ? is_member_of_role(role, group) : superuser_arg(role);
+	return OidIsValid(group) ? evsched_is_member(role, group) : superuser_arg(role);
 }
 
 /* Is current_user the owner of the queue, or a member of it? */

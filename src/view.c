@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "compat.h"
 #include "lease.h"
 #include "listener.h"
 #include "queue.h"
@@ -97,7 +98,7 @@ evsched_sql_listeners(PG_FUNCTION_ARGS)
 		};
 		bool		nulls[8] = {0};
 
-		if (!is_member_of_role(GetUserId(), list[i].role) &&
+		if (!evsched_is_member(GetUserId(), list[i].role) &&
 			!evsched_right_may_consume(list[i].queue_name))
 			continue;
 		nulls[6] = list[i].last_confirmed_at == 0;

@@ -188,6 +188,27 @@ nothing_for($bob, 'revoked again');
 lets_in($bob, 'super', 'ALTER ROLE bob SUPERUSER', 'a superuser may');
 $admin->sql($_) for 'ALTER ROLE bob NOSUPERUSER', 'GRANT band TO bob';
 
+# Since server 16 there are memberships without the role's rights.
+SKIP:
+{
+	skip 'this server has none', 3
+	  if $admin->sql(q(SELECT current_setting('server_version_num')::int < 160000)) eq 't';
+	my $bare = session_of('carl');
+
+	$admin->sql('GRANT band TO carl WITH INHERIT FALSE, SET FALSE');
+	is($bare->try(q(SELECT evsched.take('owned')))->{sqlstate},
+		'42501', 'who has not its rights may not consume');
+	for my $option ('INHERIT', 'SET')
+	{
+		$admin->sql("GRANT band TO carl WITH $option TRUE");
+		is($bare->try(q(SELECT evsched.take('owned')))->{error},
+			undef, "with $option he may");
+		$admin->sql("GRANT band TO carl WITH $option FALSE");
+	}
+	$admin->sql('REVOKE band FROM carl');
+	$bare->quit;
+}
+
 # By usage of the schema.
 $admin->sql('REVOKE USAGE ON SCHEMA evsched FROM bob');
 post($olga, 'owned', 'usage');
