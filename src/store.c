@@ -27,7 +27,8 @@ static const char *const setting_names[EVSCHED_STORE_SETTINGS] = {
 	"role", "role_binding", "queue", "queue_grant", "control"
 };
 
-static EvschedObjects objects;	/* looked up anew when event is InvalidOid */
+static EvschedObjects objects;	/* event InvalidOid: not looked up yet */
+static bool stale;				/* something has changed since */
 
 static void forget_objects(Datum arg, Oid relation);
 static bool look_up_objects(void);
@@ -82,7 +83,7 @@ evsched_store_require_current(void)
 bool
 evsched_store_is_setting(Oid relation)
 {
-	if (!OidIsValid(objects.event))
+	if (stale || !OidIsValid(objects.event))
 		return true;
 	for (int i = 0; i < lengthof(objects.settings); i++)
 	{
@@ -111,7 +112,7 @@ static void
 forget_objects(Datum arg, Oid relation)
 {
 	if (relation == InvalidOid || evsched_store_is_setting(relation))
-		objects.event = InvalidOid;
+		stale = true;
 }
 
 static bool
@@ -120,8 +121,11 @@ look_up_objects(void)
 	EvschedObjects found;
 	Oid			schema;
 
-	if (OidIsValid(objects.event))
+	if (OidIsValid(objects.event) && !stale)
 		return true;
+	/* What changes while they are looked up makes them good for this once. */
+	objects.event = InvalidOid;
+	stale = false;
 	/* Without the extension, who made a schema of that name may be anybody. */
 	if (!OidIsValid(get_extension_oid(EVSCHED_NAME, true)))
 		return false;
