@@ -1,7 +1,7 @@
 # The install script is these pieces of sql/, in this order: state (tables, made
 # once), then code (functions and views, made again at every upgrade). An upgrade script
 # from a version has the changes of state since then, which stand in sql/upgrade, and the
-# code.
+# code. The install scripts of versions that were released stay as they were, in sql/old.
 SQL_STATE = head role event dead queue
 SQL_CODE = post schedule confirm pull join redrive grant control view stat check public
 
@@ -46,6 +46,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" evsched.co
 INSTALL_SQL = evsched--$(EXTVERSION).sql
 STEPS = $(sort $(wildcard sql/upgrade/*.sql))
 UPGRADE_SQL = $(patsubst sql/upgrade/%.sql,evsched--%--$(EXTVERSION).sql,$(STEPS))
+DATA = $(wildcard sql/old/*.sql)
 DATA_built = $(INSTALL_SQL) $(UPGRADE_SQL)
 
 MODULE_big = evsched

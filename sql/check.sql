@@ -14,7 +14,7 @@ WITH server AS (
     SELECT * FROM evsched._server()
 ), unbound AS (
     -- owners of events that came from elsewhere, or whose role was dropped
-    SELECT r.name, r.origin <> s.origin OR b.n IS NULL AS restored,
+    SELECT r.name, r.origin <> 'dropped' AND (r.origin <> s.origin OR b.n IS NULL) AS restored,
            EXISTS (SELECT FROM pg_catalog.pg_authid a WHERE a.rolname = r.name) AS has_role
     FROM evsched.role r
     CROSS JOIN server s

@@ -146,7 +146,7 @@ evsched_arg_us(const Interval *interval)
 		return longest;
 	if (about <= -longest)
 		return -longest;
-	if (Abs(days) > 36525 * INT64CONST(2))
+	if (llabs(days) > 36525 * INT64CONST(2))
 		return (int64) about;
 	return days * USECS_PER_DAY + interval->time;
 }

@@ -24,7 +24,7 @@
 #include "setting.h"
 #include "shared.h"
 #include "statement.h"
-#include "table.h"
+#include "store.h"
 
 #define CHECK_COLUMNS	4
 #define SERVER_COLUMNS	12
@@ -77,7 +77,7 @@ evsched_sql_server(PG_FUNCTION_ARGS)
 	if (ready)
 	{
 		pid = evsched_database_scheduler_pid(MyDatabaseId);
-		age = lease_age(evsched_table_store(), &num_leases);
+		age = lease_age(evsched_store_here(), &num_leases);
 	}
 	values[0] = BoolGetDatum(ready);
 	values[1] = BoolGetDatum(evsched_enabled);

@@ -20,6 +20,7 @@
 #include "guc.h"
 #include "mark.h"
 #include "process.h"
+#include "right.h"
 #include "role.h"
 #include "statement.h"
 
@@ -55,7 +56,7 @@ evsched_command_run(EvschedStore store, int database)
 	evsched_process_end();
 	if (!stop)
 		mend_triggers();
-	evsched_mark_look_all(store);
+	evsched_mark_note_all(store);
 	evsched_database_set_done(database, asked);
 	ereport(LOG,
 			(stop ? errmsg("evsched is stopped in this database")
@@ -78,6 +79,8 @@ evsched_command_refresh(void)
 	if (restored)
 		ereport(LOG,
 				(errmsg("evsched hands out restored events, as evsched.start_after_restore says")));
+	if (evsched_role_is_restored())
+		evsched_right_log_unbound();
 	evsched_process_end();
 }
 

@@ -27,15 +27,23 @@
 #if PG_VERSION_NUM >= 160000
 #define evsched_owns_database(oid, role) \
 	object_ownercheck(DatabaseRelationId, oid, role)
-#define evsched_owns_table(oid, role) \
-	object_ownercheck(RelationRelationId, oid, role)
 #define evsched_schema_aclcheck(oid, role, mode) \
 	object_aclcheck(NamespaceRelationId, oid, role, mode)
 #else
+#define evsched_owns_database(oid, role)	pg_database_ownercheck(oid, role)
 #define evsched_schema_aclcheck(oid, role, mode) \
 	pg_namespace_aclcheck(oid, role, mode)
-#define evsched_owns_database(oid, role)	pg_database_ownercheck(oid, role)
-#define evsched_owns_table(oid, role)		pg_class_ownercheck(oid, role)
+#endif
+
+/*
+ * Has a role what another has, by itself or by SET ROLE?  Since 16 there are
+ * memberships that give it neither.
+ */
+#if PG_VERSION_NUM >= 160000
+#define evsched_is_member(role, group) \
+	(has_privs_of_role(role, group) || member_can_set_role(role, group))
+#else
+#define evsched_is_member(role, group)	is_member_of_role(role, group)
 #endif
 
 /*

@@ -125,7 +125,7 @@ evsched_sql_extend(PG_FUNCTION_ARGS)
 	if (!evsched_shared_ready())
 		PG_RETURN_BOOL(false);
 	PG_RETURN_BOOL(may_extend(PG_GETARG_INT64(0)) &&
-				   evsched_lease_extend(evsched_table_store(), PG_GETARG_INT64(0),
+				   evsched_lease_extend(evsched_store_here(), PG_GETARG_INT64(0),
 										evsched_lease_clock() +
 										evsched_arg_us(PG_GETARG_INTERVAL_P(1))));
 }
@@ -137,7 +137,7 @@ may_extend(int64 id)
 	char		queue[EVSCHED_QUEUE_BYTES + 1];
 	EvschedTable table;
 	bool		may;
-	int			slot = evsched_lease_queue(evsched_table_store(), id);
+	int			slot = evsched_lease_queue(evsched_store_here(), id);
 
 	if (slot == EVSCHED_NO_SLOT)
 		return false;

@@ -24,7 +24,7 @@
 #include "right.h"
 #include "shared.h"
 #include "statement.h"
-#include "table.h"
+#include "store.h"
 
 /* How long a session waits for a scheduler that is being started. */
 #define ANSWER_TIMEOUT_MS	10000
@@ -104,7 +104,7 @@ begin_control(const char *function)
 	PreventCommandDuringRecovery(command);
 	evsched_right_require_control(function);
 	evsched_shared_require();
-	evsched_table_require_current();
+	evsched_store_require_current();
 	database = evsched_database_find(MyDatabaseId, true);
 	if (!evsched_enabled || database == EVSCHED_NO_SLOT)
 		ereport(ERROR,
@@ -165,7 +165,7 @@ pause_queue(FunctionCallInfo fcinfo, bool pause, const char *function)
 		evsched_arg_refuse("queue must not be null", "Name the queue.");
 	queue = evsched_arg_queue(PG_GETARG_TEXT_PP(0));
 	PreventCommandIfReadOnly(pause ? "evsched.pause_queue()" : "evsched.resume_queue()");
-	evsched_table_require_current();
+	evsched_store_require_current();
 	evsched_right_require_queue_control(queue, function);
 	values[0] = CStringGetTextDatum(queue);
 	values[1] = BoolGetDatum(pause);

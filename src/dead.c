@@ -22,7 +22,7 @@
 #include "right.h"
 #include "setting.h"
 #include "statement.h"
-#include "table.h"
+#include "store.h"
 
 static Datum run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement,
 						const char *command);
@@ -77,7 +77,7 @@ evsched_dead_add(TupleTableSlot *row, const char *why, const char *sqlstate)
 	evsched_statement_end(&caller);
 
 	evsched_event_queue(row, queue);
-	evsched_effect_count(evsched_table_store(), queue, EVSCHED_COUNT_DEAD, 1);
+	evsched_effect_count(evsched_store_here(), queue, EVSCHED_COUNT_DEAD, 1);
 }
 
 /* redrive(queue, max_events) */
@@ -91,7 +91,7 @@ evsched_sql_redrive(PG_FUNCTION_ARGS)
 		evsched_arg_refuse("max_events must be at least 1", "Give a number, or NULL for all.");
 	if (!PG_ARGISNULL(1))
 		values[1] = Int64GetDatum(PG_GETARG_INT32(1));
-	evsched_table_require_current();
+	evsched_store_require_current();
 	evsched_right_require_queue_control(queue, "redrive()");
 	return run_counting(EVSCHED_STMT_DEAD_REDRIVE_QUEUE, values, NULL, "evsched.redrive()");
 }
@@ -117,8 +117,10 @@ run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement, const char *comm
 
 	if (PG_ARGISNULL(0))
 		evsched_arg_refuse("ids must not be null", "Give an array of ids.");
+	if (ARR_NDIM(PG_GETARG_ARRAYTYPE_P(0)) > 1)
+		evsched_arg_refuse("ids has more than one dimension", "Give a one-dimensional array.");
 	values[0] = PG_GETARG_DATUM(0);
-	evsched_table_require_current();
+	evsched_store_require_current();
 	if (evsched_right_controls())
 		return run_counting(statement, values, " n", command);
 	values[1] = own_queues(values[0]);

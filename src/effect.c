@@ -255,7 +255,7 @@ end_transaction(XactEvent event, void *arg)
 				EVSCHED_STOP("leases ended");
 			apply_notes(0, COMMITTED);
 			if (anywhere.database != InvalidOid)
-				evsched_mark_look_all(anywhere);
+				evsched_mark_note_all(anywhere);
 			if (recheck)
 				evsched_database_recheck(anywhere.database);
 			evsched_listener_mark_read();

@@ -28,6 +28,7 @@
 #define FIRST_PAUSE_MS		1
 #define LAST_PAUSE_MS		100
 
+static void set_synchronous_commit(const char *value);
 static bool is_fenced(void);
 static bool standby_has(XLogRecPtr lsn);
 
@@ -36,8 +37,7 @@ void
 evsched_fence_begin(void)
 {
 	if (is_fenced())
-		(void) set_config_option("synchronous_commit", "on", PGC_SUSET, PGC_S_OVERRIDE,
-								 GUC_ACTION_LOCAL, true, 0, false);
+		set_synchronous_commit("on");
 }
 
 /* Waits until a synchronous standby has what the transaction has written. */
@@ -59,6 +59,17 @@ evsched_fence_wait(void)
 		evsched_process_interrupts();
 		pause_ms = Min(pause_ms * 2, LAST_PAUSE_MS);
 	}
+	/* Nor shall the commit wait then. */
+	if (!is_fenced())
+		set_synchronous_commit("off");
+}
+
+/* For the transaction under way. */
+static void
+set_synchronous_commit(const char *value)
+{
+	(void) set_config_option("synchronous_commit", value, PGC_SUSET, PGC_S_OVERRIDE,
+							 GUC_ACTION_LOCAL, true, 0, false);
 }
 
 static bool

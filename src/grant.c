@@ -9,18 +9,22 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "arg.h"
+#include "compat.h"
 #include "listener.h"
 #include "right.h"
 #include "role.h"
 #include "shared.h"
 #include "statement.h"
-#include "table.h"
+#include "store.h"
 
 static const char *queue_argument(FunctionCallInfo fcinfo, int n);
 static Oid	role_argument(FunctionCallInfo fcinfo, int n);
@@ -51,7 +55,7 @@ evsched_sql_create_queue(PG_FUNCTION_ARGS)
 		evsched_arg_max_retries(PG_GETARG_INT32(1));
 	evsched_arg_retry_delay(retry_delay);
 	PreventCommandIfReadOnly("evsched.create_queue()");
-	evsched_table_require_current();
+	evsched_store_require_current();
 	require_ownable(queue);
 
 	evsched_statement_begin(&caller);
@@ -59,14 +63,15 @@ evsched_sql_create_queue(PG_FUNCTION_ARGS)
 	if (evsched_statement_run(EVSCHED_STMT_QUEUE_LOCK, values, NULL) == 0)
 		elog(ERROR, "queue \"%s\" is not there", queue);
 	values[1] = evsched_statement_value(0, 1, &isnull);
-	if (isnull)
+	if (!isnull && !evsched_right_is_member(role, DatumGetInt32(values[1])))
+		refuse_queue(queue, "It belongs to another role.");
+	/* Of an owner who is gone, or was not restored, a superuser takes it over. */
+	if (isnull || !OidIsValid(evsched_role_of(DatumGetInt32(values[1]))))
 	{
 		require_own_events(queue, role);
 		require_own_listeners(queue, role);
-		values[1] = Int32GetDatum(evsched_role_number(evsched_table_store(), role));
+		values[1] = Int32GetDatum(evsched_role_number(evsched_store_here(), role));
 	}
-	else if (!evsched_right_is_member(role, DatumGetInt32(values[1])))
-		refuse_queue(queue, "It belongs to another role.");
 
 	values[2] = PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1);
 	nulls[2] = PG_ARGISNULL(1) ? 'n' : ' ';
@@ -105,11 +110,14 @@ evsched_sql_grant_usage(PG_FUNCTION_ARGS)
 	evsched_right_require_control("grant_usage()");
 	role = quote_identifier(GetUserNameFromId(role_argument(fcinfo, 0), false));
 	PreventCommandIfReadOnly("evsched.grant_usage()");
-	evsched_table_require_current();
+	evsched_store_require_current();
 
 	values[0] = CStringGetTextDatum(role);
 	values[1] = BoolGetDatum(!PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
 	evsched_statement_begin(&caller);
+	/* Of two at a time, one would fail on what the other has changed in the catalogs. */
+	LockDatabaseObject(ExtensionRelationId, get_extension_oid(EVSCHED_NAME, false), 0,
+					   ShareUpdateExclusiveLock);
 	evsched_statement_run(EVSCHED_STMT_USAGE, values, NULL);
 	evsched_statement_execute(TextDatumGetCString(evsched_statement_value(0, 1, &isnull)));
 	evsched_statement_end(&caller);
@@ -148,7 +156,7 @@ change_grant(FunctionCallInfo fcinfo, bool grant, const char *function)
 							EVSCHED_NUM_RIGHTS);
 	snprintf(command, sizeof(command), "evsched.%s", function);
 	PreventCommandIfReadOnly(command);
-	evsched_table_require_current();
+	evsched_store_require_current();
 	if (!evsched_right_owns(queue))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -160,7 +168,7 @@ change_grant(FunctionCallInfo fcinfo, bool grant, const char *function)
 	evsched_statement_begin(&caller);
 	if (grant)
 	{
-		values[1] = Int32GetDatum(evsched_role_number(evsched_table_store(), role));
+		values[1] = Int32GetDatum(evsched_role_number(evsched_store_here(), role));
 		evsched_statement_run(EVSCHED_STMT_GRANT_ADD, values, NULL);
 	}
 	else
@@ -179,7 +187,7 @@ require_ownable(const char *queue)
 		refuse_queue(queue, "It is open to everybody.");
 }
 
-/* Nobody else's event may be shut in. */
+/* Nobody else's event may be shut in, nor a dead one thrown away. */
 static void
 require_own_events(const char *queue, Oid role)
 {
@@ -206,11 +214,11 @@ require_own_listeners(const char *queue, Oid role)
 
 	if (!evsched_shared_ready())
 		return;
-	n = evsched_listener_list(evsched_table_store(), &listeners);
+	n = evsched_listener_list(evsched_store_here(), &listeners);
 	for (int i = 0; i < n; i++)
 	{
 		if (strcmp(listeners[i].queue_name, queue) == 0 &&
-			!is_member_of_role(role, listeners[i].role))
+			!evsched_is_member(role, listeners[i].role))
 			refuse_queue(queue, "Other roles have joined it.");
 	}
 }

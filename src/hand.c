@@ -22,7 +22,11 @@
 #include "right.h"
 #include "shared.h"
 
+/* A turn that took this long, in µs, has kept its listeners waiting. */
+#define LONG_TURN		(100 * INT64CONST(1000))
+
 static List *served_roles(EvschedQueue *queue, const char *queue_name);
+static void forget_told(const EvschedHands *hands, EvschedQueue *queue, const char *queue_name);
 static void add_hand(EvschedHands *hands, int slot, int credit);
 static bool has_room(const EvschedHand *hand);
 static EvschedOffer lock_row(EvschedTable *table);
@@ -48,6 +52,9 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name, bool se
 	hands->clock = evsched_lease_clock();
 	hands->told.slot = EVSCHED_NO_SLOT;
 	hands->roles = served_roles(queue, queue_name);
+	/* Nobody else sets it. */
+	if (queue->told != EVSCHED_NO_SLOT)
+		forget_told(hands, queue, queue_name);
 	hands->hand = palloc0(sizeof(EvschedHand) * max);
 	initStringInfo(&hands->piece);
 
@@ -173,6 +180,26 @@ evsched_hand_send_all(EvschedHands *hands)
 }
 
 /*
+ * The turn has committed, and its notifications go out only now: a standby, or who
+ * else uses NOTIFY, may have kept it waiting for longer than a lease runs.
+ */
+void
+evsched_hand_sent(const EvschedHands *hands)
+{
+	int64		clock = evsched_lease_clock();
+
+	if (clock - hands->clock < LONG_TURN)
+		return;
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < hands->n; i++)
+	{
+		if (hands->hand[i].handed > 0 && evsched_listener_is_current(hands->hand[i].ref))
+			evsched_lease_restart(hands->hand[i].ref.slot, hands->clock, clock);
+	}
+	LWLockRelease(evsched_lease_lock);
+}
+
+/*
  * The roles of the queue's listeners that may consume it now: what they were
  * granted when they joined may have been revoked.  Catalogs are not read under
  * the lease lock; a role that joins meanwhile gets the next turn.
@@ -198,6 +225,22 @@ served_roles(EvschedQueue *queue, const char *queue_name)
 			served = lappend_oid(served, lfirst_oid(cell));
 	}
 	return served;
+}
+
+/* Who was told and may no longer consume will not answer: another is to be told. */
+static void
+forget_told(const EvschedHands *hands, EvschedQueue *queue, const char *queue_name)
+{
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	if (queue->told != EVSCHED_NO_SLOT)
+	{
+		const EvschedListener *told = evsched_listener_get(queue->told);
+
+		if (strcmp(told->queue_name, queue_name) == 0 &&
+			!list_member_oid(hands->roles, told->role))
+			queue->told = EVSCHED_NO_SLOT;
+	}
+	LWLockRelease(evsched_lease_lock);
 }
 
 static void

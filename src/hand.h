@@ -62,5 +62,6 @@ extern EvschedOffer evsched_hand_offer(EvschedHands *hands, EvschedHand *hand,
 									   EvschedTable *table, bool once);
 extern bool evsched_hand_tell(EvschedHands *hands);
 extern void evsched_hand_send_all(EvschedHands *hands);
+extern void evsched_hand_sent(const EvschedHands *hands);
 
 #endif							/* EVSCHED_HAND_H */

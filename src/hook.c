@@ -35,7 +35,7 @@
 #include "join.h"
 #include "lease.h"
 #include "shared.h"
-#include "table.h"
+#include "store.h"
 
 /* How long a session waits for a scheduler to go away. */
 #define LEAVE_TIMEOUT_MS	5000
@@ -51,6 +51,7 @@ static bool extension_created;
 static bool extension_dropped;
 static bool extension_altered;
 static bool roles_changed;
+static uint32 role_changes;		/* of which this process has heard */
 static Oid	database_created;
 static struct
 {
@@ -70,7 +71,8 @@ static bool changes_use(const char *option);
 static void lock_event_first(Node *node);
 static Oid	owner_of(Oid relation);
 static bool finishes_prepared(Node *node);
-static void after_prepared(EvschedStore before);
+static void hear_of_role(Datum arg, int cache, uint32 hash);
+static void after_prepared(EvschedStore before, uint32 role_changes_before);
 static void after_statement(Node *node);
 static void hold_database(Oid oid);
 static void let_go(int level);
@@ -87,6 +89,8 @@ evsched_hook_init(void)
 	ProcessUtility_hook = see_utility;
 	RegisterXactCallback(end_transaction, NULL);
 	RegisterSubXactCallback(end_subtransaction, NULL);
+	CacheRegisterSyscacheCallback(AUTHOID, hear_of_role, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMMEMROLE, hear_of_role, (Datum) 0);
 }
 
 static void
@@ -102,7 +106,7 @@ see_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 	else if (class_id == ExtensionRelationId && access == OAT_POST_ALTER)
 	{
 		/* Perhaps it has another version now. */
-		evsched_table_invalidate();
+		evsched_store_invalidate();
 		extension_altered = true;
 	}
 	else if (class_id == DatabaseRelationId && access == OAT_POST_CREATE)
@@ -122,11 +126,12 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	Node	   *node = tag == T_DiscardStmt || tag == T_UnlistenStmt ?
 		copyObject(statement->utilityStmt) : NULL;
 	bool		prepared = finishes_prepared(statement->utilityStmt);
+	uint32		role_changes_before = role_changes;
 	EvschedStore store = {0};
 
-	if (prepared && evsched_table_exists())
+	if (prepared && evsched_store_exists())
 	{
-		store = evsched_table_store();
+		store = evsched_store_here();
 		evsched_effect_due_anywhere(store);
 	}
 	before_statement(statement->utilityStmt);
@@ -137,7 +142,7 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		standard_ProcessUtility(statement, query, read_only_tree, context, params,
 								environment, dest, completion);
 	if (prepared)
-		after_prepared(store);
+		after_prepared(store, role_changes_before);
 	if (node != NULL)
 		after_statement(node);
 }
@@ -153,8 +158,8 @@ before_statement(Node *node)
 	else if (IsA(node, GrantStmt) && ((GrantStmt *) node)->objtype == OBJECT_SCHEMA)
 	{
 		/* Who is let in to the schema again is served again. */
-		if (evsched_table_exists())
-			evsched_effect_recheck(evsched_table_store());
+		if (evsched_store_exists())
+			evsched_effect_recheck(evsched_store_here());
 	}
 	else if (IsA(node, CreatedbStmt))
 	{
@@ -197,7 +202,7 @@ before_statement(Node *node)
 static void
 lock_event_first(Node *node)
 {
-	Oid			table = evsched_table_exists() ? evsched_table_store().table : InvalidOid;
+	Oid			table = evsched_store_exists() ? evsched_store_here().table : InvalidOid;
 	Oid			owner = owner_of(table);
 	bool		drops = false;
 	ListCell   *cell;
@@ -258,17 +263,25 @@ finishes_prepared(Node *node)
 	return kind == TRANS_STMT_COMMIT_PREPARED || kind == TRANS_STMT_ROLLBACK_PREPARED;
 }
 
+static void
+hear_of_role(Datum arg, int cache, uint32 hash)
+{
+	role_changes++;
+}
+
 /* It is finished: does what it could not do itself, having no process. */
 static void
-after_prepared(EvschedStore before)
+after_prepared(EvschedStore before, uint32 role_changes_before)
 {
 	EvschedStore now = {0};
 
 	if (OidIsValid(before.table))
 		evsched_lease_settle_prepared(before);
+	/* What it has changed is told to this process, too. */
 	AcceptInvalidationMessages();
-	if (evsched_table_exists())
-		now = evsched_table_store();
+	roles_changed |= role_changes != role_changes_before;
+	if (evsched_store_exists())
+		now = evsched_store_here();
 	if (!evsched_store_equal(before, now))
 		extension_created = extension_dropped = true;
 }

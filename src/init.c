@@ -15,7 +15,7 @@
 #include "role.h"
 #include "setting.h"
 #include "shared.h"
-#include "table.h"
+#include "store.h"
 
 PG_MODULE_MAGIC;
 
@@ -27,14 +27,14 @@ _PG_init(void)
 	if (!process_shared_preload_libraries_in_progress)
 	{
 		/* Sizes of shared memory can no longer be set. */
-		evsched_table_init();
+		evsched_store_init();
 		evsched_role_init();
 		evsched_setting_init();
 		return;
 	}
 	evsched_guc_init();
 	evsched_shared_init();
-	evsched_table_init();
+	evsched_store_init();
 	evsched_role_init();
 	evsched_setting_init();
 	evsched_database_init();

@@ -17,13 +17,14 @@
 #include "utils/guc.h"
 
 #include "arg.h"
+#include "compat.h"
 #include "effect.h"
 #include "join.h"
 #include "listener.h"
 #include "right.h"
 #include "shared.h"
 #include "stop.h"
-#include "table.h"
+#include "store.h"
 
 #define CHANNEL_PREFIX	"evsched_"
 #define CHANNEL_RANDOM	26		/* of 32 letters each: 130 bits */
@@ -63,9 +64,9 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("only a client's session can join a queue"),
 				 errhint("Use evsched.take or evsched.receive here.")));
-	evsched_table_require_current();
+	evsched_store_require_current();
 	evsched_right_require(queue, EVSCHED_RIGHT_CONSUME);
-	store = evsched_table_store();
+	store = evsched_store_here();
 	replaced_role = check_replaced(store, queue, terms.node);
 	make_channel();
 	shorten_keepalives();
@@ -150,7 +151,7 @@ check_replaced(EvschedStore store, const char *queue, const char *node)
 {
 	Oid			role = evsched_listener_role_of(store, queue, node);
 
-	if (OidIsValid(role) && !is_member_of_role(GetUserId(), role))
+	if (OidIsValid(role) && !evsched_is_member(GetUserId(), role))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("node \"%s\" has joined queue \"%s\" as another role", node, queue),
@@ -192,5 +193,5 @@ my_listener(const char *queue)
 {
 	if (!evsched_shared_ready())
 		return (EvschedListenerRef) {EVSCHED_NO_SLOT, 0};
-	return evsched_listener_mine(evsched_table_store(), queue);
+	return evsched_listener_mine(evsched_store_here(), queue);
 }

@@ -366,6 +366,21 @@ evsched_lease_orphan(EvschedLease *lease)
 	evsched_lease_set_deadline(lease, 0);
 }
 
+/* What a listener was granted last, at that time, begins to run only now. */
+void
+evsched_lease_restart(int listener, int64 granted_at, int64 clock)
+{
+	EvschedLease *lease = evsched_lease_of_listener(listener);
+
+	/* The last one granted is the first on the list. */
+	while (lease != NULL && lease->granted_at == granted_at)
+	{
+		lease->granted_at = clock;
+		evsched_lease_set_deadline(lease, lease->deadline + (clock - granted_at));
+		lease = lease->next_of_listener == NIL_LEASE ? NULL : &slots[lease->next_of_listener];
+	}
+}
+
 /* Ends a lease as if it had never been: the event is available again. */
 void
 evsched_lease_give_back(EvschedLease *lease)

@@ -65,6 +65,7 @@ extern EvschedLease *evsched_lease_grant(const EvschedLease *lease);
 extern void evsched_lease_end(EvschedLease *lease);
 extern void evsched_lease_set_deadline(EvschedLease *lease, int64 deadline);
 extern void evsched_lease_orphan(EvschedLease *lease);
+extern void evsched_lease_restart(int listener, int64 granted_at, int64 clock);
 extern void evsched_lease_give_back(EvschedLease *lease);
 extern void evsched_lease_look_again(EvschedLease *lease);
 extern void evsched_lease_prepare(EvschedLease *lease, TransactionId xid, bool grant);

@@ -55,17 +55,9 @@ evsched_mark_note_all(EvschedStore store)
 	evsched_queue_for_each(store, note_first);
 }
 
-/* The same, and what held them back may be gone: each gets a turn. */
-void
-evsched_mark_look_all(EvschedStore store)
-{
-	evsched_queue_for_each(store, note_first);
-	evsched_queue_for_each(store, evsched_queue_touch);
-}
-
 /*
- * The scheduler of a store starts: every queue gets a turn, and no turn of its
- * predecessor is under way.
+ * The scheduler of a store starts: no turn of its predecessor is under way, and
+ * whatever that one was about to look at again is in no mark.
  */
 void
 evsched_mark_start_all(EvschedStore store)
@@ -148,6 +140,12 @@ evsched_mark_end_turn(int slot, const EvschedScanMark *mark,
 	bool		rest;
 
 	SpinLockAcquire(&queue->mutex);
+	if (queue->generation != mark->generation)
+	{
+		/* A turn that does not serve keeps nobody from giving the slot away. */
+		SpinLockRelease(&queue->mutex);
+		return false;
+	}
 	queue->in_turn = false;
 	noted = noted_since(queue, mark->epoch);
 	low = evsched_place_min(low, noted);
@@ -250,7 +248,7 @@ start(int slot)
 	SpinLockAcquire(&queue->mutex);
 	queue->in_turn = false;
 	SpinLockRelease(&queue->mutex);
-	evsched_queue_touch(slot);
+	note_first(slot);
 }
 
 /* Under the mutex: the first place noted since an epoch began. */

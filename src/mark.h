@@ -18,7 +18,6 @@ typedef struct EvschedScanMark
 
 extern void evsched_mark_note_slot(int slot, EvschedPlace place);
 extern void evsched_mark_note_all(EvschedStore store);
-extern void evsched_mark_look_all(EvschedStore store);
 extern void evsched_mark_start_all(EvschedStore store);
 extern void evsched_mark_begin_scan(int slot, EvschedScanMark *mark);
 extern void evsched_mark_raise(int slot, const EvschedScanMark *mark, EvschedPlace low);

@@ -17,7 +17,7 @@
 #include "guc.h"
 #include "shared.h"
 #include "stat_view.h"
-#include "table.h"
+#include "store.h"
 
 typedef struct Metric
 {
@@ -64,7 +64,7 @@ evsched_sql_metrics(PG_FUNCTION_ARGS)
 	StringInfoData out;
 
 	evsched_shared_require();
-	store = evsched_table_store();
+	store = evsched_store_here();
 	initStringInfo(&out);
 	put_queues(&out, store);
 	put_scheduler(&out, store);

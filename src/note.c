@@ -25,7 +25,7 @@
 #include "right.h"
 #include "role.h"
 #include "statement.h"
-#include "table.h"
+#include "store.h"
 
 /* No table of settings has more. */
 #define MAX_SETTING_COLUMNS	8
@@ -96,7 +96,7 @@ evsched_sql_note_setting(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function is a trigger of evsched's settings")));
 	CacheInvalidateRelcache(trigger->tg_relation);
-	evsched_effect_recheck(evsched_table_store());
+	evsched_effect_recheck(evsched_store_here());
 	return (Datum) 0;
 }
 
@@ -118,7 +118,7 @@ evsched_sql_skip_known(PG_FUNCTION_ARGS)
 Datum
 evsched_sql_owner(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT32(evsched_role_number(evsched_table_store(), GetUserId()));
+	PG_RETURN_INT32(evsched_role_number(evsched_store_here(), GetUserId()));
 }
 
 /* Is there a row of the same key in evsched.role, queue or queue_grant? */

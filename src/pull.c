@@ -135,7 +135,7 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	EvschedScanMark mark = {.low = EVSCHED_PLACE_FIRST};
-	EvschedStore store = evsched_table_store();
+	EvschedStore store = evsched_store_here();
 
 	pull->queue = evsched_arg_queue(PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0));
 	pull->wanted = PG_ARGISNULL(1) ? 1 : PG_GETARG_INT32(1);
@@ -144,7 +144,7 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 	pull->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	pull->slot = EVSCHED_NO_SLOT;
 	PreventCommandIfReadOnly(command);
-	evsched_table_require_current();
+	evsched_store_require_current();
 	evsched_right_require(pull->queue, EVSCHED_RIGHT_CONSUME);
 	InitMaterializedSRF(fcinfo, 0);
 	if (evsched_setting_is_halted(pull->queue))

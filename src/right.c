@@ -23,7 +23,7 @@
 #include "compat.h"
 #include "event.h"
 #include "role.h"
-#include "table.h"
+#include "store.h"
 
 static bool is_open(EvschedGate *gate);
 
@@ -74,7 +74,7 @@ evsched_right_is_member(Oid role, int32 number)
 {
 	Oid			group = evsched_role_of(number);
 
-	return OidIsValid(group) ? is_member_of_role(role, group) : superuser_arg(role);
+	return OidIsValid(group) ? evsched_is_member(role, group) : superuser_arg(role);
 }
 
 /* Is current_user the owner of the queue, or a member of it? */
@@ -189,6 +189,20 @@ evsched_right_require_queue_control(const char *queue, const char *function)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for evsched.%s of queue \"%s\"", function, queue),
 			 errhint("A superuser, the owner of the database or the queue's owner may call it.")));
+}
+
+/* Says once in the life of the process that events wait for an owner. */
+void
+evsched_right_log_unbound(void)
+{
+	static bool logged = false;
+
+	if (!logged)
+		ereport(LOG,
+				(errmsg("evsched does not hand out events whose owners are not bound in this database"),
+				 errdetail("They were restored or copied from elsewhere, or their role was dropped."),
+				 errhint("evsched.check() tells which; evsched.start() binds the owners of restored events.")));
+	logged = true;
 }
 
 /* _sees(owner, queue) */

@@ -28,6 +28,7 @@ extern bool evsched_right_sees(Oid role, int32 owner, const char *queue);
 extern bool evsched_right_sees_row(TupleTableSlot *row);
 extern bool evsched_right_consumes_row(TupleTableSlot *row);
 extern bool evsched_right_passes(EvschedGate *gate, TupleTableSlot *row);
+extern void evsched_right_log_unbound(void);
 extern bool evsched_right_is_served(Oid role, const char *queue);
 extern bool evsched_right_controls(void);
 extern bool evsched_right_monitors(void);

@@ -29,7 +29,7 @@
 #include "utils/syscache.h"
 
 #include "statement.h"
-#include "table.h"
+#include "store.h"
 
 /* Numbers this session knows.  What its transaction made is gone if that fails. */
 typedef struct KnownKey
@@ -175,6 +175,20 @@ evsched_role_bind_all(void)
 	return n > 0;
 }
 
+/* Are there owners that came from elsewhere and are not bound yet? */
+bool
+evsched_role_is_restored(void)
+{
+	Datum		origin = CStringGetTextDatum(evsched_role_origin());
+	EvschedCaller caller;
+	uint64		n;
+
+	evsched_statement_begin(&caller);
+	n = evsched_statement_read(EVSCHED_STMT_ROLE_ELSEWHERE, &origin);
+	evsched_statement_end(&caller);
+	return n > 0;
+}
+
 /* Roles that were renamed or dropped since: a dump shall say so. */
 void
 evsched_role_follow_all(void)
@@ -295,7 +309,7 @@ look_up_role(int32 number)
 static void
 forget_roles(Datum arg, Oid relation)
 {
-	if (relation == InvalidOid || evsched_table_is_setting(relation))
+	if (relation == InvalidOid || evsched_store_is_setting(relation))
 	{
 		bound_stale = bound != NULL;
 		known_stale = known != NULL;

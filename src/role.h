@@ -12,6 +12,7 @@ extern Oid	evsched_role_of(int32 number);
 extern bool evsched_role_is_known(int32 number, const char *name, const char *origin);
 extern void evsched_role_adopt(EvschedStore store, int32 number);
 extern bool evsched_role_bind_all(void);
+extern bool evsched_role_is_restored(void);
 extern void evsched_role_follow_all(void);
 extern char *evsched_role_origin(void);
 extern int32 evsched_role_number(EvschedStore store, Oid role);

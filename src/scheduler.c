@@ -15,8 +15,6 @@
 
 #include "access/xact.h"
 #include "commands/extension.h"
-#include "lib/ilist.h"
-#include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
@@ -27,6 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "attention.h"
 #include "command.h"
 #include "database.h"
 #include "expire.h"
@@ -39,40 +38,18 @@
 #include "reader.h"
 #include "shared.h"
 #include "stat.h"
-#include "table.h"
+#include "store.h"
 #include "timer.h"
 #include "turn.h"
-
-/* A queue that must be looked at again soon: at first after, at last after. */
-#define FIRST_PAUSE_MS		1
-#define LAST_PAUSE_MS		1000
 
 /* The clock was set when it went that much faster or slower than time. */
 #define CLOCK_STEP			(USECS_PER_SEC / 2)
 
-/* What the scheduler remembers of a queue. */
-typedef struct Attention
-{
-	int			slot;
-	bool		pending;		/* on the list of those to look at */
-	bool		timed;			/* in the heap of those with a time */
-	TimestampTz at;
-	int			pause_ms;		/* last pause of a blocked queue */
-	dlist_node	node;
-	pairingheap_node heap_node;
-} Attention;
-
 static EvschedStore store;
 static bool current;			/* its version is the library's */
 static int	database = EVSCHED_NO_SLOT;
-static Attention **attentions;	/* by slot; NULL until needed */
-static dlist_head pending;
 static int64 check_readers_at = PG_INT64_MAX;	/* µs, monotonic */
 static int64 clock_offset;		/* of the wall clock to the monotonic one, µs */
-
-static int	compare_times(const pairingheap_node *a, const pairingheap_node *b, void *arg);
-
-static pairingheap timed = {.ph_compare = compare_times};	/* those with a time */
 
 static void connect_to(Oid oid);
 static EvschedStore find_store(Oid last_table);
@@ -82,17 +59,12 @@ static void leave_if_held(void);
 static void run_loop(void);
 static void look_again(void);
 static void wait_for_update(void);
-static void collect_touched(void);
-static void collect_timed(TimestampTz now);
 static bool clock_was_set(void);
 static int64 clock_moved(void);
-static void add_pending(Attention *attention);
 static void run_pending(void);
-static void run_turn(Attention *attention);
+static void run_turn(int slot);
 static EvschedNextTurn survive_full_queue(int slot);
 static TimestampTz next_wake(TimestampTz now);
-static Attention *attention_of(int slot);
-static void set_time(Attention *attention, TimestampTz at);
 static void resign(int code, Datum arg);
 
 /* Starts the scheduler of a database; false when there is no worker slot. */
@@ -131,9 +103,7 @@ evsched_scheduler_main(Datum oid)
 	evsched_stat_forget(store, true);
 	evsched_stat_start(database, store);
 
-	attentions = MemoryContextAllocZero(TopMemoryContext,
-										sizeof(Attention *) * evsched_queue_slots());
-	dlist_init(&pending);
+	evsched_attention_start();
 	evsched_timer_start();
 	(void) evsched_database_set_scheduler(database, store.table);
 	/* With its first queue a store gets the slot that the rest share. */
@@ -202,24 +172,18 @@ find_store(Oid last_table)
 	bool		exists;
 
 	evsched_process_begin();
-	/*
-	 * Who changes something wakes this process when it is committed, but sends the
-	 * invalidations a moment later.
-	 */
-	if (OidIsValid(store.table))
-		InvalidateSystemCaches();
 	if (OidIsValid(last_table))
 		LockRelationOid(last_table, AccessShareLock);
 	/* In this order: they are dropped in one transaction. */
-	exists = evsched_table_exists();
+	exists = evsched_store_exists();
 	if (OidIsValid(get_extension_oid(EVSCHED_NAME, true)))
 	{
-		if (!exists && !evsched_table_exists())
+		if (!exists && !evsched_store_exists())
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("a table or index of extension evsched is missing or was renamed")));
-		found = evsched_table_store();
-		current = evsched_table_is_current();
+		found = evsched_store_here();
+		current = evsched_store_is_current();
 	}
 	evsched_process_end();
 	return found;
@@ -259,7 +223,6 @@ run_loop(void)
 {
 	for (;;)
 	{
-		TimestampTz now;
 		int64		clock;
 
 		ResetLatch(MyLatch);
@@ -280,11 +243,9 @@ run_loop(void)
 			check_readers_at = Min(check_readers_at, evsched_reader_check_at());
 		if (check_readers_at <= clock)
 			check_readers_at = evsched_reader_check(store, clock);
-		collect_touched();
 		/* A pause, or a time to wait for, may have moved far away. */
-		now = GetCurrentTimestamp();
-		collect_timed(clock_was_set() ? DT_NOEND : now);
-		if (!dlist_is_empty(&pending))
+		evsched_attention_collect(database, clock_was_set() ? DT_NOEND : GetCurrentTimestamp());
+		if (evsched_attention_pending() > 0)
 			run_pending();
 		else
 		{
@@ -304,7 +265,7 @@ look_again(void)
 	leave_if_gone();
 	if (current)
 		evsched_command_refresh();
-	evsched_mark_look_all(store);
+	evsched_mark_note_all(store);
 }
 
 /* Nothing is done with tables and functions of another version. */
@@ -320,32 +281,6 @@ wait_for_update(void)
 				 errhint("Run ALTER EXTENSION evsched UPDATE; if that was done, restart the server.")));
 	logged = true;
 	evsched_timer_sleep(DT_NOEND);
-}
-
-/* Queues in which something happened. */
-static void
-collect_touched(void)
-{
-	int			slot;
-
-	while ((slot = evsched_queue_next_dirty(database)) != EVSCHED_NO_SLOT)
-		add_pending(attention_of(slot));
-}
-
-/* Queues whose time has come. */
-static void
-collect_timed(TimestampTz now)
-{
-	while (!pairingheap_is_empty(&timed))
-	{
-		Attention  *attention = pairingheap_container(Attention, heap_node,
-													  pairingheap_first(&timed));
-
-		if (attention->at > now)
-			break;
-		set_time(attention, DT_NOEND);
-		add_pending(attention);
-	}
 }
 
 /* Has somebody set the wall clock since this was asked?  It is slewed more slowly. */
@@ -373,54 +308,27 @@ clock_moved(void)
 	return GetCurrentTimestamp() - evsched_lease_clock() - clock_offset;
 }
 
-static void
-add_pending(Attention *attention)
-{
-	if (!attention->pending)
-		dlist_push_tail(&pending, &attention->node);
-	attention->pending = true;
-}
-
-/* One turn for each queue on the list; who wants another goes to its end. */
+/* One turn for each queue that is to be looked at by now. */
 static void
 run_pending(void)
 {
-	int			n = 0;
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &pending)
-		n++;
-	while (n-- > 0)
+	for (int n = evsched_attention_pending(); n > 0; n--)
 	{
-		Attention  *attention = dlist_container(Attention, node,
-												dlist_pop_head_node(&pending));
+		int			slot = evsched_attention_next();
 
-		attention->pending = false;
 		evsched_process_interrupts();
 		leave_if_held();
-		if (evsched_store_equal(evsched_queue_get(attention->slot)->store, store))
-			run_turn(attention);
+		if (evsched_store_equal(evsched_queue_get(slot)->store, store))
+			run_turn(slot);
 	}
 }
 
 static void
-run_turn(Attention *attention)
+run_turn(int slot)
 {
-	EvschedNextTurn next = survive_full_queue(attention->slot);
-	TimestampTz now = GetCurrentTimestamp();
+	EvschedNextTurn next = survive_full_queue(slot);
 
-	if (next.again)
-		add_pending(attention);
-	if (next.progress)
-		attention->pause_ms = 0;
-	if (next.blocked)
-	{
-		attention->pause_ms = Min(Max(attention->pause_ms * 2, FIRST_PAUSE_MS), LAST_PAUSE_MS);
-		next.at = Min(next.at, now + attention->pause_ms * INT64CONST(1000));
-	}
-	else
-		attention->pause_ms = 0;
-	set_time(attention, next.at);
+	evsched_attention_after(slot, next);
 	if (next.watch)
 		check_readers_at = Min(check_readers_at, evsched_reader_check_at());
 }
@@ -464,47 +372,12 @@ survive_full_queue(int slot)
 static TimestampTz
 next_wake(TimestampTz now)
 {
-	TimestampTz at = DT_NOEND;
+	TimestampTz at = evsched_attention_wake_at();
 	int64		clock_at = Min(evsched_lease_arm(database), check_readers_at);
 
-	if (!pairingheap_is_empty(&timed))
-		at = pairingheap_container(Attention, heap_node, pairingheap_first(&timed))->at;
 	if (clock_at != PG_INT64_MAX)
 		at = Min(at, now + Max(clock_at - evsched_lease_clock(), 0));
 	return at;
-}
-
-static Attention *
-attention_of(int slot)
-{
-	if (attentions[slot] == NULL)
-	{
-		attentions[slot] = MemoryContextAllocZero(TopMemoryContext, sizeof(Attention));
-		attentions[slot]->slot = slot;
-	}
-	return attentions[slot];
-}
-
-/* DT_NOEND: no time. */
-static void
-set_time(Attention *attention, TimestampTz at)
-{
-	if (attention->timed)
-		pairingheap_remove(&timed, &attention->heap_node);
-	attention->timed = at != DT_NOEND;
-	attention->at = at;
-	if (attention->timed)
-		pairingheap_add(&timed, &attention->heap_node);
-}
-
-/* The first time is the greatest for a pairing heap. */
-static int
-compare_times(const pairingheap_node *a, const pairingheap_node *b, void *arg)
-{
-	TimestampTz at_a = pairingheap_const_container(Attention, heap_node, a)->at;
-	TimestampTz at_b = pairingheap_const_container(Attention, heap_node, b)->at;
-
-	return at_a < at_b ? 1 : at_a > at_b ? -1 : 0;
 }
 
 static void

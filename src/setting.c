@@ -20,7 +20,7 @@
 
 #include "event.h"
 #include "statement.h"
-#include "table.h"
+#include "store.h"
 
 /* As many queues are remembered; with more, one starts again. */
 #define MAX_KNOWN		10000
@@ -89,7 +89,7 @@ evsched_setting_is_stopped(void)
 		start_again();
 	if (know_stopped)
 		return stopped;
-	if (evsched_table_is_current())
+	if (evsched_store_is_current())
 	{
 		evsched_statement_begin(&caller);
 		if (evsched_statement_read(EVSCHED_STMT_STOPPED, NULL) > 0)
@@ -135,7 +135,7 @@ evsched_setting_retry_at(TupleTableSlot *row, TimestampTz now)
 static void
 forget(Datum arg, Oid relation)
 {
-	if (relation == InvalidOid || evsched_table_is_setting(relation))
+	if (relation == InvalidOid || evsched_store_is_setting(relation))
 		stale = true;
 }
 
@@ -166,7 +166,7 @@ load(EvschedSetting *setting)
 	Datum		value;
 
 	/* Before the update of the extension there was nothing to set. */
-	if (!evsched_table_is_current())
+	if (!evsched_store_is_current())
 		return;
 	evsched_statement_begin(&caller);
 	if (evsched_statement_read(EVSCHED_STMT_QUEUE_FIND, &queue) > 0)

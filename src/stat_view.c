@@ -23,7 +23,7 @@
 #include "queue.h"
 #include "right.h"
 #include "shared.h"
-#include "table.h"
+#include "store.h"
 
 /* Columns that tell of lateness, which end both views but for stats_since. */
 #define LATENESS_COLUMNS	5
@@ -50,7 +50,7 @@ evsched_sql_stat_queue(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (!evsched_shared_ready())
 		return (Datum) 0;
-	n = evsched_stat_view_queues(evsched_table_store(), &list);
+	n = evsched_stat_view_queues(evsched_store_here(), &list);
 	for (int i = 0; i < n; i++)
 	{
 		Datum		values[QUEUE_COLUMNS];
@@ -80,7 +80,7 @@ evsched_sql_stat_scheduler(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (!evsched_shared_ready() ||
-		!evsched_stat_view_scheduler(evsched_table_store(), &stat))
+		!evsched_stat_view_scheduler(evsched_store_here(), &stat))
 		return (Datum) 0;
 	pid = evsched_database_scheduler_pid(MyDatabaseId);
 	{

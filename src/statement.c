@@ -15,13 +15,13 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "store.h"
 #include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "table.h"
 
 #define MAX_ARGS	12
 
@@ -110,6 +110,12 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" AND NOT EXISTS (SELECT FROM pg_catalog.pg_authid a"
 		" WHERE a.oid OPERATOR(pg_catalog.=) b.role)"
 	},
+	[EVSCHED_STMT_ROLE_ELSEWHERE] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT FROM evsched.role r WHERE r.origin OPERATOR(pg_catalog.<>) 'dropped'"
+		" AND (r.origin OPERATOR(pg_catalog.<>) $1 OR NOT EXISTS ("
+		" SELECT FROM evsched.role_binding b WHERE b.n OPERATOR(pg_catalog.=) r.n)) LIMIT 1"
+	},
 	[EVSCHED_STMT_ROLE_RENAME_ALL] = {
 		SPI_OK_UPDATE, 1, {TEXTOID},
 		"UPDATE evsched.role r SET name = a.rolname"
@@ -143,7 +149,8 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	},
 	[EVSCHED_STMT_QUEUE_OWNERS] = {
 		SPI_OK_SELECT, 1, {TEXTOID},
-		"SELECT DISTINCT owner FROM evsched.event WHERE queue OPERATOR(pg_catalog.=) $1"
+		"SELECT owner FROM evsched.event WHERE queue OPERATOR(pg_catalog.=) $1"
+		" UNION SELECT owner FROM evsched.dead WHERE queue OPERATOR(pg_catalog.=) $1"
 	},
 	[EVSCHED_STMT_GRANT_FIND] = {
 		SPI_OK_SELECT, 1, {TEXTOID},
@@ -338,7 +345,7 @@ evsched_statement_begin(EvschedCaller *caller)
 	 * Whoever uses several of the extension's tables locks this one first, and so
 	 * does who drops or updates it (hook.c): none waits for the other in a ring.
 	 */
-	LockRelationOid(evsched_table_store().table, AccessShareLock);
+	LockRelationOid(evsched_store_here().table, AccessShareLock);
 	GetUserIdAndSecContext(&caller->user, &caller->context);
 	SetUserIdAndSecContext(extension_owner(),
 						   caller->context | SECURITY_LOCAL_USERID_CHANGE);
@@ -428,7 +435,7 @@ run(EvschedStatement statement, Datum *values, const char *nulls, bool read_only
 static Oid
 extension_owner(void)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(evsched_table_store().table));
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(evsched_store_here().table));
 	Oid			owner;
 
 	if (!HeapTupleIsValid(tuple))

@@ -25,10 +25,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
-#include "catalog/pg_extension.h"
-#include "commands/extension.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -36,8 +33,6 @@
 #include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -45,26 +40,6 @@
 #include "compat.h"
 #include "effect.h"
 
-/* The objects of the extension; looked up anew when the table is. */
-typedef struct Objects
-{
-	Oid			table;
-	Oid			id_index;
-	Oid			due_index;
-	Oid			sequence;
-	Oid			settings[5];	/* the other tables that are kept in mind */
-	bool		current;		/* the extension's version is the library's */
-} Objects;
-
-static const char *const setting_names[] = {
-	"role", "role_binding", "queue", "queue_grant", "control"
-};
-
-static Objects objects;
-
-static void forget_objects(Datum arg, Oid relation);
-static bool look_up_objects(void);
-static bool has_version(const char *version);
 static void open_table(EvschedTable *table, LOCKMODE lock);
 static void open_indexes(EvschedTable *table);
 static bool lock_last_version(EvschedTable *table, ItemPointer tid);
@@ -75,73 +50,6 @@ static TM_Result update_row(EvschedTable *table, TM_FailureData *failure);
 static EvschedVerdict judge(EvschedTable *table, EvschedDecide decide, void *arg);
 static EvschedAttempt explain(EvschedTable *table, TM_Result result);
 static void copy_header(EvschedTable *table, HeapTupleHeader header);
-
-void
-evsched_table_init(void)
-{
-	CacheRegisterRelcacheCallback(forget_objects, (Datum) 0);
-}
-
-/* Is the extension installed in this database? */
-bool
-evsched_table_exists(void)
-{
-	return look_up_objects();
-}
-
-/* The store of this database; raises 55000 when the extension is not there. */
-EvschedStore
-evsched_table_store(void)
-{
-	if (!look_up_objects())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension evsched is not installed in this database"),
-				 errhint("Run CREATE EXTENSION evsched.")));
-	return (EvschedStore) {MyDatabaseId, objects.table};
-}
-
-/* Are the extension's tables and functions those that this library knows? */
-bool
-evsched_table_is_current(void)
-{
-	return look_up_objects() && objects.current;
-}
-
-/* Raises 55000 where they are not. */
-void
-evsched_table_require_current(void)
-{
-	(void) evsched_table_store();
-	if (!objects.current)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension evsched is not of version %s, as its library is",
-						EVSCHED_VERSION),
-				 errhint("Run ALTER EXTENSION evsched UPDATE; if that was done, restart the server.")));
-}
-
-/* May the table be one of those that say how the others are to be treated? */
-bool
-evsched_table_is_setting(Oid relation)
-{
-	if (!OidIsValid(objects.table))
-		return true;
-	for (int i = 0; i < lengthof(objects.settings); i++)
-	{
-		if (objects.settings[i] == relation)
-			return true;
-	}
-	return relation == objects.table;
-}
-
-/* Every process shall look at the tables anew, once this is committed. */
-void
-evsched_table_invalidate(void)
-{
-	if (look_up_objects())
-		CacheInvalidateRelcacheByRelid(objects.table);
-}
 
 /* Opens the table for reading. */
 void
@@ -186,7 +94,7 @@ evsched_table_close(EvschedTable *table)
 int64
 evsched_table_next_id(EvschedTable *table)
 {
-	return nextval_internal(objects.sequence, false);
+	return nextval_internal(evsched_store_objects()->sequence, false);
 }
 
 /* Adds one row. */
@@ -238,7 +146,7 @@ evsched_table_find(EvschedTable *table, int64 id)
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	if (table->id_scan == NULL)
 	{
-		table->id_index = index_open(objects.id_index, AccessShareLock);
+		table->id_index = index_open(evsched_store_objects()->id_index, AccessShareLock);
 		table->id_scan = evsched_index_beginscan(table->relation, table->id_index,
 												 table->snapshot, 1);
 	}
@@ -339,7 +247,7 @@ evsched_table_begin_due(EvschedTable *table, const char *queue, EvschedPlace fro
 	table->due_keys[1].sk_strategy = BTGreaterEqualStrategyNumber;
 	table->due_keys[1].sk_argument = PointerGetDatum(members);
 
-	table->due_index = index_open(objects.due_index, AccessShareLock);
+	table->due_index = index_open(evsched_store_objects()->due_index, AccessShareLock);
 	table->due_scan = evsched_index_beginscan(table->relation, table->due_index,
 											  table->snapshot, 2);
 	index_rescan(table->due_scan, table->due_keys, 2, NULL, 0);
@@ -415,76 +323,14 @@ evsched_table_delete_locked(EvschedTable *table)
 }
 
 static void
-forget_objects(Datum arg, Oid relation)
-{
-	if (relation == InvalidOid || evsched_table_is_setting(relation))
-		objects.table = InvalidOid;
-}
-
-static bool
-look_up_objects(void)
-{
-	Objects		found;
-	Oid			schema;
-
-	if (OidIsValid(objects.table))
-		return true;
-	/* Without the extension, who made a schema of that name may be anybody. */
-	if (!OidIsValid(get_extension_oid(EVSCHED_NAME, true)))
-		return false;
-	schema = get_namespace_oid(EVSCHED_NAME, true);
-	if (!OidIsValid(schema))
-		return false;
-	found.table = get_relname_relid("event", schema);
-	found.id_index = get_relname_relid("event_pkey", schema);
-	found.due_index = get_relname_relid("event_due", schema);
-	found.sequence = get_relname_relid("event_id_seq", schema);
-	if (!OidIsValid(found.table) || !OidIsValid(found.id_index) ||
-		!OidIsValid(found.due_index) || !OidIsValid(found.sequence))
-		return false;
-	for (int i = 0; i < lengthof(setting_names); i++)
-		found.settings[i] = get_relname_relid(setting_names[i], schema);
-	found.current = has_version(EVSCHED_VERSION);
-	objects = found;
-	return true;
-}
-
-/* Is that the version of the extension in this database? */
-static bool
-has_version(const char *version)
-{
-	Relation	relation = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		same = false;
-
-	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
-				CStringGetDatum(EVSCHED_NAME));
-	scan = systable_beginscan(relation, ExtensionNameIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		bool		isnull;
-		Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion,
-										 RelationGetDescr(relation), &isnull);
-
-		same = !isnull && strcmp(TextDatumGetCString(value), version) == 0;
-	}
-	systable_endscan(scan);
-	table_close(relation, AccessShareLock);
-	return same;
-}
-
-static void
 open_table(EvschedTable *table, LOCKMODE lock)
 {
 	memset(table, 0, sizeof(*table));
-	table->store = evsched_table_store();
+	table->store = evsched_store_here();
 	table->context = CurrentMemoryContext;
 	table->relation = table_open(table->store.table, lock);
 	if (RelationGetNumberOfAttributes(table->relation) != EVSCHED_EVENT_COLUMNS)
-		evsched_table_require_current();
+		evsched_store_require_current();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	table->snapshot = GetActiveSnapshot();
 	table->row = table_slot_create(table->relation, NULL);

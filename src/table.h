@@ -14,6 +14,7 @@
 
 #include "event.h"
 #include "evsched.h"
+#include "store.h"
 #include "stat.h"
 
 typedef struct EvschedTable
@@ -53,13 +54,6 @@ typedef enum EvschedAttempt
 	EVSCHED_ATTEMPT_CHANGING	/* being changed or deleted by one */
 } EvschedAttempt;
 
-extern void evsched_table_init(void);
-extern EvschedStore evsched_table_store(void);
-extern bool evsched_table_exists(void);
-extern bool evsched_table_is_current(void);
-extern void evsched_table_require_current(void);
-extern bool evsched_table_is_setting(Oid relation);
-extern void evsched_table_invalidate(void);
 
 extern void evsched_table_open(EvschedTable *table);
 extern void evsched_table_open_for_write(EvschedTable *table, const char *command);

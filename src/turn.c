@@ -59,7 +59,6 @@ static int	collect_turns(EvschedStore store, int slot, Turn **turns, bool *servi
 static EvschedPlace waits_for(const Turn *turn);
 static void run_named(Turn *turn, int slot, EvschedPlace from, bool serving);
 static void hand_out(Turn *turn, EvschedPlace from);
-static void log_unbound(void);
 static bool hand_row(Turn *turn, EvschedPlace place);
 static bool nobody_left(Turn *turn);
 static bool lingers(const EvschedHands *hands);
@@ -115,7 +114,10 @@ evsched_turn_run(EvschedStore store, int slot)
 
 	/* Until the turn has ended, its slot is not given away. */
 	for (int i = 0; i < n; i++)
+	{
+		evsched_hand_sent(&turns[i].hands);
 		evsched_stat_handed(slot, turns[i].due_at, turns[i].handed);
+	}
 	evsched_stat_turn(slot, next.progress, evsched_notice_sent() - sent);
 	if (!evsched_mark_end_turn(slot, &mark, low, wake))
 		next.again = true;
@@ -231,21 +233,7 @@ hand_out(Turn *turn, EvschedPlace from)
 	}
 	evsched_table_end_due(table);
 	if (gate.unbound)
-		log_unbound();
-}
-
-/* Says once in the life of the process that events wait for an owner. */
-static void
-log_unbound(void)
-{
-	static bool logged = false;
-
-	if (!logged)
-		ereport(LOG,
-				(errmsg("evsched does not hand out events whose owners are not bound in this database"),
-				 errdetail("They were restored or copied from elsewhere, or their role was dropped."),
-				 errhint("evsched.check() tells which; evsched.start() binds the owners of restored events.")));
-	logged = true;
+		evsched_right_log_unbound();
 }
 
 /* Deals with a row that is due; false when the turn is over because of it. */

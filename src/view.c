@@ -15,12 +15,13 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "compat.h"
 #include "lease.h"
 #include "listener.h"
 #include "queue.h"
 #include "right.h"
 #include "shared.h"
-#include "table.h"
+#include "store.h"
 
 static bool sees_lease(const EvschedLease *lease);
 
@@ -48,8 +49,8 @@ evsched_sql_leases(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (!evsched_shared_ready())
 		return (Datum) 0;
-	n = evsched_lease_list(evsched_table_store(), &leases);
-	num_listeners = evsched_listener_list(evsched_table_store(), &listeners);
+	n = evsched_lease_list(evsched_store_here(), &leases);
+	num_listeners = evsched_listener_list(evsched_store_here(), &listeners);
 	for (int i = 0; i < n; i++)
 	{
 		Datum		values[5] = {
@@ -86,7 +87,7 @@ evsched_sql_listeners(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (!evsched_shared_ready())
 		return (Datum) 0;
-	n = evsched_listener_list(evsched_table_store(), &list);
+	n = evsched_listener_list(evsched_store_here(), &list);
 	for (int i = 0; i < n; i++)
 	{
 		Datum		values[8] = {
@@ -97,7 +98,7 @@ evsched_sql_listeners(PG_FUNCTION_ARGS)
 		};
 		bool		nulls[8] = {0};
 
-		if (!is_member_of_role(GetUserId(), list[i].role) &&
+		if (!evsched_is_member(GetUserId(), list[i].role) &&
 			!evsched_right_may_consume(list[i].queue_name))
 			continue;
 		nulls[6] = list[i].last_confirmed_at == 0;
@@ -116,7 +117,7 @@ evsched_sql_queues(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (!evsched_shared_ready())
 		return (Datum) 0;
-	store = evsched_table_store();
+	store = evsched_store_here();
 	for (int i = 0; i < evsched_queue_slots(); i++)
 	{
 		EvschedQueue queue;

@@ -145,8 +145,7 @@ INSERT INTO evsched.event (payload, num_retries) VALUES ('1', 1);
 INSERT INTO evsched.event VALUES (1, now(), 0, NULL, NULL, 'bulk', '1');
 INSERT INTO evsched.event (payload) VALUES ('1') RETURNING id;
 INSERT INTO evsched.event (queue, key, payload) VALUES ('bulk', 'k', '1') ON CONFLICT (queue, key) WHERE key IS NOT NULL DO NOTHING;
-COPY evsched.event (payload, owner) FROM STDIN;
-\.
+SELECT has_column_privilege('evsched.event', 'owner', 'INSERT') AS owner_by_copy;
 COPY evsched.event TO STDOUT;
 SELECT * FROM evsched.event;
 UPDATE evsched.event SET payload = '1';
@@ -223,6 +222,11 @@ SELECT pg_temp.as_role('member', $$evsched.create_queue('busy2')$$);
 SELECT pg_temp.as_role('member', $$evsched.post('1', '1 h', 'busy3') > 0$$);
 SELECT pg_temp.as_role('owner', $$evsched.create_queue('busy3')$$) AS not_the_other_way;
 SELECT queue, owner FROM evsched.queues WHERE queue ~ '^busy' AND owner IS NOT NULL ORDER BY queue COLLATE "C";
+-- nor may it throw away the dead ones of others
+SELECT pg_temp.bury('any', 'grave') > 0 AS dead;
+SELECT pg_temp.as_role('owner', $$evsched.create_queue('grave')$$);
+SELECT pg_temp.as_role('any', $$evsched.create_queue('grave')$$) AS own_dead;
+DELETE FROM evsched.dead;
 -- listeners
 SELECT evsched.join('super', 'heard') IS NOT NULL AS joined;
 SELECT pg_temp.as_role('any', $$evsched.create_queue('heard')$$, hints => true);
@@ -615,6 +619,9 @@ SELECT expression, pg_temp.as_role('gone', expression) FROM (VALUES
 SELECT pg_temp.as_role('any', $$evsched.post('1', '1 h', 'orphan') > 0$$) AS grants_hold;
 SELECT payload, state FROM evsched.events WHERE queue = 'orphan' ORDER BY id;
 SELECT count(*) AS waits FROM evsched.take('orphan', 9);
+-- a superuser makes it his own
+SELECT evsched.create_queue('orphan');
+SELECT owner = current_user AS mine FROM evsched.queues WHERE queue = 'orphan';
 SELECT evsched.cancel('k', 'orphan');
 
 DELETE FROM evsched.event;

@@ -5,8 +5,6 @@ use strict;
 use warnings;
 
 use Evsched qw(start_server session listener nothing_early wait_until);
-use File::Basename qw(basename);
-use File::Copy     qw(copy);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -54,19 +52,12 @@ SELECT string_agg(line, chr(10) ORDER BY line COLLATE "C") FROM (
 ) all_of_it
 SQL
 
-my $folder = qx($ENV{PG_CONFIG} --sharedir);
-chomp $folder;
-for my $script (glob 'test/upgrade/evsched--*.sql')
-{
-	copy($script, "$folder/extension/" . basename($script)) or die "$script: $!";
-}
-
 my $server = start_server('upgrade');
 my $fresh  = session($server, 'fresh');
 $fresh->sql('CREATE ROLE app LOGIN');
 my $expected = $fresh->sql($description);
 
-for my $script (sort glob 'test/upgrade/evsched--*.sql')
+for my $script (sort glob 'sql/old/evsched--*.sql')
 {
 	my ($version) = $script =~ /--([\d.]+)\.sql$/;
 	my $database = "from_$version";

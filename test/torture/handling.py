@@ -2,8 +2,9 @@
 import time
 
 # The columns of evsched.delivery that are noted, and the length of the payload's padding.
-DELIVERY = ("id, payload->>'version' || CASE WHEN split_part(payload->>'version', ':', 3)::int ="
-            " length(payload->>'pad') THEN '' ELSE ' spoilt' END, num_retries,"
+DELIVERY = ("id, payload->>'version' ||"
+            " CASE WHEN split_part(payload->>'version', ':', 3)::int = length(payload->>'pad')"
+            " THEN '' ELSE ' spoilt' END, num_retries,"
             " extract(epoch FROM due_at)::float8, max_retries, queue, key")
 
 
@@ -41,7 +42,8 @@ class Handling:
     def version_of(payload):
         """The version that a payload names, unless it has been spoilt."""
         version = payload["version"]
-        return version if int(version.split(":")[2]) == len(payload["pad"]) else version + " spoilt"
+        whole = int(version.split(":")[2]) == len(payload["pad"])
+        return version if whole else version + " spoilt"
 
     def fetch(self):
         """Reads the large ones; those with max_retries 0 are gone with that."""
@@ -129,7 +131,8 @@ class Handling:
                 (done,), = self.session.run(
                     "SELECT evsched.reject(%s, %s, 'torture')", (event, delay))
                 facts.append(["reject", event, done, began])
-        self.session.transact(work, self.random.choice(["commit"] * 6 + ["rollback", "prepare"]))
+        self.session.transact(
+            work, self.random.choice(["commit"] * 6 + ["rollback", "prepare"]))
 
     def forget(self, ids):
         """Their leases run out."""

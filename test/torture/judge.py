@@ -51,7 +51,8 @@ class Judge:
                 continue
             if post.key is not None:
                 unknown[post.queue, post.key] += 1
-                if unknown[post.queue, post.key] <= self.book.keys[post.queue, post.key]["ends"]:
+                by_key = self.book.keys[post.queue, post.key]
+                if unknown[post.queue, post.key] <= by_key["ends"]:
                     continue
             yield number, "was posted, and nothing became of it"
 
@@ -185,7 +186,7 @@ class Judge:
             for other in event.posts:
                 if other.how == "replace" and other.tx.began > post.tx.acked and \
                         other.tx.acked + GRACE < d.since:
-                    yield number, f"{d.word} of version {d.version}, replaced by {other.version}"
+                    yield number, f"{d.word} of {d.version}, replaced by {other.version}"
 
     # 5
 
@@ -235,7 +236,8 @@ class Judge:
 
     def woken(self):
         """With a free listener and nothing in the way, an event comes at once."""
-        disturbed = [(fault["began"], fault["at"]) for fault in self.book.faults + self.book.deaf]
+        disturbed = [(fault["began"], fault["at"])
+                     for fault in self.book.faults + self.book.deaf]
         for wait in self.book.waits:
             if wait["heard"] or any(began <= wait["at"] and wait["began"] <= at + GRACE
                                     for began, at in disturbed):

@@ -22,7 +22,8 @@ class Listener(Handling):
         self.draining = False
         session.hear = self.hear
         self.changes = [self.leave] * 4 + [self.release] * 4 + [self.discard_all] + \
-            [self.unlisten] + [self.set_max_events] * 4 + [self.rejoin] * 4 + [self.join_back] * 3
+            [self.unlisten] + [self.set_max_events] * 4 + [self.rejoin] * 4 + \
+            [self.join_back] * 3
 
     def begin(self):
         """A new session: nothing is joined, nothing held."""
@@ -112,10 +113,11 @@ class Listener(Handling):
                                          fetch=True, quiet=self.session.quiet_at)
                 continue
             due = event["due_at"]
+            due = float(due) if due == "-infinity" else datetime.fromisoformat(due).timestamp()
             self.session.ledger.note(
                 "got", conn=self.session.id, id=event["id"], queue=event["queue"],
                 key=event["key"], version=self.version_of(event["payload"]),
-                due=float(due) if due == "-infinity" else datetime.fromisoformat(due).timestamp(),
-                max=event["max_retries"], n=event["num_retries"], quiet=self.session.quiet_at)
+                due=due, max=event["max_retries"], n=event["num_retries"],
+                quiet=self.session.quiet_at)
             if event["max_retries"] != 0:
                 self.held[event["id"]] = event["max_retries"]

@@ -75,7 +75,8 @@ class Meddler:
 
     def cancel_key(self, facts, queue):
         key = self.key()
-        self.call(facts, ["cancel_key", queue, key], "SELECT evsched.cancel(%s, %s)", (key, queue))
+        self.call(facts, ["cancel_key", queue, key], "SELECT evsched.cancel(%s, %s)",
+                  (key, queue))
 
     def confirm_key(self, facts, queue):
         key = self.key()

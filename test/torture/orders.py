@@ -20,7 +20,8 @@ class Orders:
 
     def stopped(self):
         """Reads what there is; is it time to go?"""
-        while self.file is not None and not self.leaving and select.select([self.file], [], [], 0)[0]:
+        while self.file is not None and not self.leaving and \
+                select.select([self.file], [], [], 0)[0]:
             chunk = os.read(self.file, 4096)
             self.leaving = not chunk
             *lines, self.unread = (self.unread + chunk).split(b"\n")

@@ -115,7 +115,8 @@ class Receiver(Handling):
         draining = self.orders.draining
         queue = self.random.choice(self.queues)
         wanted = self.random.choice([1, 5, 30])
-        timeout = "5 s" if draining else self.random.choice(["100 ms", "500 ms", "2 s", "1 hour"])
+        timeout = "5 s" if draining else self.random.choice(
+            ["100 ms", "500 ms", "2 s", "1 hour"])
         end = "commit" if draining else self.random.choices(
             ["commit", "rollback", "prepare", "unprepare"], [80, 10, 4, 4])[0]
         rows = []

@@ -5,6 +5,16 @@
 
 Inside scripts/stage, called by scripts/torture.  SEED repeats the dice, though not the
 moments.  Prints a verdict a line, `ok - ...` or `not ok - ...`; status 0 when all hold.
+
+It goes in rounds: clients do their parts (scene.py) and faults strike, then everybody only
+finishes what there is, and no event and no lease may be left.  What the clients have been
+told stands in ledgers outside the server (ledger.py), which are put together (book.py) and
+held against the promises (judge.py) in the end.
+
+What it cannot see: a loss of power, for what is written stays in the memory of the machine;
+that an event with max_retries 0 was lost, when a session it may have been sent to was lost
+as well; a late event that comes after all, but for the queue of single.py; what becomes of
+an event with a key that was changed by its key, other than by count; order.
 """
 import glob
 import os
@@ -15,10 +25,13 @@ import tempfile
 import time
 from contextlib import contextmanager
 
+import psycopg2
+
 import ledger
 import scene
 import serverlog
 from book import Book
+from clients import Clients
 from fault import Fault
 from judge import Judge
 from ledger import Ledger
@@ -26,84 +39,8 @@ from orders import Orders
 from server import Server, wait_until
 from session import Lost, Session
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 DRAIN_PATIENCE = 60     # seconds until every queue must be empty once the faults are over
 MAX_TOLD = 10           # complaints printed of a verdict
-
-
-class Clients:
-    """The clients' processes: started, killed and started again."""
-
-    def __init__(self, folder, seed):
-        self.folder = folder
-        self.seed = seed
-        self.running = {}
-        self.killed = set()
-        self.failed = []
-        self.started = 0
-        self.order = b"drain\n"
-
-    def names(self):
-        return list(self.running)
-
-    def pid(self, name):
-        return self.running[name].pid
-
-    def start(self, name):
-        self.started += 1
-        self.killed.discard(name)
-        with open(f"{self.folder}/{name}.err", "ab") as errors:
-            self.running[name] = subprocess.Popen(
-                ["/usr/bin/python3", f"{HERE}/client.py", name, f"{self.folder}/{name}.ledger",
-                 f"{self.seed}.{self.started}"],
-                stdin=subprocess.PIPE, stderr=errors)
-        self.send(name)
-
-    def kill(self, name):
-        self.killed.add(name)
-        self.running[name].kill()
-
-    def respawn(self):
-        """Starts anew whoever is not there; who was not killed has failed."""
-        for name, process in list(self.running.items()):
-            if name in self.killed:
-                process.wait()
-            if process.poll() is not None:
-                self.check(name)
-                self.start(name)
-
-    def check(self, name):
-        if name not in self.killed and self.running[name].returncode != 0:
-            with open(f"{self.folder}/{name}.err", encoding="utf-8") as errors:
-                self.failed.append((None, f"{name} has ended: {errors.read()[-2000:]}"))
-
-    def tell(self, *words):
-        """An order (orders.py) to all of them, and to who comes later."""
-        self.order = " ".join(words).encode() + b"\n"
-        for name in self.running:
-            self.send(name)
-
-    def send(self, name):
-        try:
-            self.running[name].stdin.write(self.order)
-            self.running[name].stdin.flush()
-        except BrokenPipeError:
-            pass            # it has been killed
-
-    def leave(self):
-        for process in self.running.values():
-            try:
-                process.stdin.close()
-            except BrokenPipeError:
-                pass
-        for name, process in self.running.items():
-            process.wait(30)
-            self.check(name)
-        self.running.clear()
-
-    def end(self):
-        for process in self.running.values():
-            process.kill()
 
 
 class Run:
@@ -161,8 +98,11 @@ class Run:
             self.clients.start(name)
         end = time.monotonic() + 60 * self.minutes
         while time.monotonic() < end and not self.stuck:
-            self.play(min(end, time.monotonic() + self.random.uniform(5, 15)))
-            self.drain()
+            try:
+                self.play(min(end, time.monotonic() + self.random.uniform(5, 15)))
+                self.drain()
+            except TimeoutError as error:
+                self.stuck.append((None, f"in round {self.rounds + 1}: {error}"))
             self.rounds += 1
 
     def play(self, end):
@@ -223,8 +163,8 @@ class Run:
         """Every slot there is can be used again."""
         wait_until(lambda: self.count("evsched.listeners") == 0, "the listeners to be gone")
         most = self.settings["evsched.max_listeners"]
-        self.ask("SELECT count(evsched.join('last', 'last' || n)) FROM generate_series(1, %s) n",
-                 (most,))
+        self.ask("SELECT count(evsched.join('last', 'last' || n))"
+                 " FROM generate_series(1, %s) n", (most,))
         if self.count("evsched.listeners") != most:
             yield None, "not all places of listeners can be had"
         self.ask("UNLISTEN *")
@@ -258,11 +198,11 @@ class Run:
                     print(f"# {text if event is None else f'event {event} {text}'}")
                 if told == 1 and event is not None:
                     self.tell_story(event)
-        except TimeoutError as error:
+        except (TimeoutError, psycopg2.Error) as error:
             if told == 0:
                 print(f"not ok - {name}")
             told += 1
-            print(f"# {error}")
+            print("# " + str(error).strip().replace("\n", "\n# "))
         if told == 0:
             print(f"ok - {name}")
         if told > MAX_TOLD:
@@ -278,7 +218,8 @@ class Run:
             for line in ledger.read(path):
                 if line.get("id") == event or event in line.get("ids", ()) or \
                         any(fact[1] == event for fact in line.get("facts", ())):
-                    line["facts"] = [fact for fact in line.get("facts", ()) if fact[1] == event]
+                    line["facts"] = [fact for fact in line.get("facts", ())
+                                     if fact[1] == event]
                     line.pop("ids", None)
                     lines.append((line["at"], os.path.basename(path)[:-7], line))
         for _, client, line in sorted(lines, key=lambda line: line[0])[:60]:
@@ -291,7 +232,8 @@ class Run:
 
     def end(self):
         self.verdict("after every fault the server and its scheduler are back", self.back())
-        self.verdict("nothing is stuck: after each round no event and no lease is left", self.stuck)
+        self.verdict("nothing is stuck: after each round no event and no lease is left",
+                     self.stuck)
         self.clients.leave()
         self.verdict("no client has failed", self.clients.failed)
         self.verdict("no listener, no lease and no place of one is left behind",
@@ -341,8 +283,10 @@ class Run:
         print(f"# {len(book.transactions)} transactions, {unknown} committed without an answer,"
               f" {len(book.waits)} single events")
         print(f"# {self.rounds} rounds, {sum(self.fault.counts.values())} faults: "
-              + ", ".join(f"{name} {count}" for name, count in sorted(self.fault.counts.items())))
-        print(f"# {len(set(c.generation for c in book.connections.values()))} lives of the server,"
+              + ", ".join(f"{name} {count}"
+                          for name, count in sorted(self.fault.counts.items())))
+        lives = {conn.generation for conn in book.connections.values()}
+        print(f"# {len(lives)} lives of the server,"
               f" {len(book.connections)} connections, {self.clients.started} clients,"
               f" the notification queue was full {sum(line['full'] for line in book.deaf)}"
               f" times of {len(book.deaf)}")
@@ -355,8 +299,8 @@ class Run:
         """For somebody who wants to look: EVSCHED_RESULTS."""
         results = f"{os.environ.get('EVSCHED_SCRATCH', self.folder)}/results"
         os.makedirs(results, exist_ok=True)
-        subprocess.run(["tar", "-C", self.folder, "--exclude=data", "--exclude=.s.*", "-czf",
-                        f"{results}/torture.tar.gz", "."], check=False)
+        subprocess.run(["tar", "-C", self.folder, "--exclude=data", "--exclude=.s.*",
+                        "-czf", f"{results}/torture.tar.gz", "."], check=False)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ ENDED = re.compile(r"\(PID (\d+)\) was terminated by signal (\d+)")
 
 # What a process of ours may say when it is sent away.
 LEAVING = re.compile(r"terminating (background worker|connection)|"
-                     r"the database system is (shutting down|in recovery)")
+                     r"the database system is (shutting down|in recovery)|NOTIFY queue is")
 
 
 def complaints(path, killed):

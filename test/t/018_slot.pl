@@ -165,5 +165,32 @@ for my $function ('take', 'receive')
 	are_served("a $function is terminated", two => $two);
 }
 
+# The slot is given away while a turn, which serves nobody, has it: the mark of the queue that
+# had it says nothing of the queue that gets it.
+{
+	my $one       = session($server, 'one');
+	my $scheduler = new_scheduler($server, 0);
+	my $name      = 'a turn has found nobody';
+
+	one_gets_slot();
+	$one->join(queue => 'one', max_events => 0);
+	post('two', $_) for 1 .. 3;
+	wait_asleep($scheduler, 0.02);
+	stop_at($server, $scheduler, 'turn committed');
+	$one->sql(q(SELECT evsched.leave('one')));
+	wait_stopped($server, $scheduler);
+	wait_until(
+		sub {
+			$admin->sql(q(SELECT evsched.post('4', '1 h', 'two', 'later')));
+			slots() eq 'default two';
+		},
+		'queue two to get the slot');
+	go_on($server, $scheduler);
+	wait_asleep($scheduler, 0.02);
+	is($admin->sql(q(SELECT count(*) FROM evsched.take('two', 9))),
+		3, "$name: the other queue is seen from its first event on");
+	$one->quit;
+}
+
 nothing_early();
 done_testing();

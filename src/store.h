@@ -1,0 +1,31 @@
+/*
+ * store.h
+ *		The extension in this database: its tables and indexes, and its version.
+ */
+#ifndef EVSCHED_STORE_H
+#define EVSCHED_STORE_H
+
+#include "evsched.h"
+
+#define EVSCHED_STORE_SETTINGS	5
+
+typedef struct EvschedObjects
+{
+	Oid			event;			/* InvalidOid: not known */
+	Oid			id_index;
+	Oid			due_index;
+	Oid			sequence;
+	Oid			settings[EVSCHED_STORE_SETTINGS];
+	bool		current;		/* the extension's version is the library's */
+} EvschedObjects;
+
+extern void evsched_store_init(void);
+extern bool evsched_store_exists(void);
+extern EvschedStore evsched_store_here(void);
+extern bool evsched_store_is_current(void);
+extern void evsched_store_require_current(void);
+extern bool evsched_store_is_setting(Oid relation);
+extern void evsched_store_invalidate(void);
+extern const EvschedObjects *evsched_store_objects(void);
+
+#endif							/* EVSCHED_STORE_H */
