@@ -2,10 +2,10 @@
 # shellcheck shell=bash disable=SC2016,SC2034,SC2154
 poll_sql="SELECT * FROM evsched.take('polled', 10)"
 idle_join_sql="SELECT evsched.join('idle-' || \$1, 'idle')"
-deaf_join_sql="SELECT evsched.join('deaf-' || \$1, 'deaf', 100, '3 s')"
-# Each on four of the first half of the queues; the others have takers.
-some_join_sql="SELECT count(evsched.join('some-' || \$1, 'q' || (\$1::int * 4 + g)))
-  FROM generate_series(0, 3) AS g"
+deaf_join_sql="SELECT evsched.join('deaf-' || \$1, 'deaf', 100)"
+# 20 sessions on the first half of the queues; the others have takers.
+some_join_sql="SELECT count(evsched.join('some-' || \$1,
+  'q' || (\$1::int * $crowd_queues / 40 + g))) FROM generate_series(1, $crowd_queues / 40) AS g"
 some_post_sql="SELECT evsched.post_at(\$1::jsonb, \$2::timestamptz,
   'q' || (random() * ($crowd_queues - 1))::int)"
 some_take_sql="SELECT * FROM evsched.take('q' || (($crowd_queues / 2) +
@@ -19,12 +19,15 @@ part_crowd() {
     echo "bench: crowd wants more connections and listeners" >&2
     return
   fi
+  # Who does not read would be ended before all is measured.
+  set_server evsched.write_timeout "'10min'"
   for ((round = 1; round <= crowd_rounds; round++)); do
-    for kind in idle deaf far_idle far_deaf queues still takers; do
-      beside_crowd "$kind"
+    for kind in "${crowds[@]}"; do
+      [ "$kind" = open ] || beside_crowd "$kind"
     done
   done
-  beside_open_post
+  set_server evsched.write_timeout
+  [[ " ${crowds[*]} " != *' open '* ]] || beside_open_post
 }
 
 # beside_crowd KIND: the same, before and while the crowd is there, of evsched and of a
@@ -85,14 +88,14 @@ make_crowd() {
     ;;
   queues)
     open_queues
-    join_crowd --sessions=$((crowd_queues / 8)) --sql="$some_join_sql"
+    join_crowd --sessions=20 --sql="$some_join_sql"
     join_crowd --sessions=20 --ask="$some_take_sql" --period=0.2
     "$load" stream --role="$role" --rate=100 --seconds=3600 --sql="$some_post_sql" &
     crowd+=($!)
     ;;
   still)
     open_queues
-    join_crowd --sessions=$((crowd_queues / 8)) --sql="$some_join_sql"
+    join_crowd --sessions=20 --sql="$some_join_sql"
     ;;
   takers) join_crowd --sessions="$crowd_takers" --ask="$poll_sql" --period=0.5 ;;
   esac
@@ -114,9 +117,14 @@ join_crowd() {
 feed_deaf() {
   sql_as_role "$PGDATABASE" -c "INSERT INTO evsched.event (queue, due_at, payload, max_retries)
     SELECT 'deaf', now(), to_jsonb(repeat('x', 6000)), 0
-    FROM generate_series(1, $crowd_sessions * 12)" -c "
+    FROM generate_series(1, $crowd_sessions * 11)" -c "
     INSERT INTO evsched.event (queue, due_at, payload, max_retries)
     SELECT 'deaf', now(), '1', -1 FROM generate_series(1, $crowd_sessions * 4)"
+  # Every session that listens reads it all.
+  sleep 1
+  until [ "$(sql postgres -c 'SELECT pg_notification_queue_usage() = 0')" = t ]; do
+    sleep 0.5
+  done
 }
 
 # Something of the far future in each of the queues.
