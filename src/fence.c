@@ -64,11 +64,11 @@ evsched_fence_wait(void)
 		set_synchronous_commit("off");
 }
 
-/* For the transaction under way. */
+/* For the transaction under way: what has an earlier source than SESSION would stay. */
 static void
 set_synchronous_commit(const char *value)
 {
-	(void) set_config_option("synchronous_commit", value, PGC_SUSET, PGC_S_OVERRIDE,
+	(void) set_config_option("synchronous_commit", value, PGC_SUSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
 }
 
