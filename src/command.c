@@ -128,7 +128,7 @@ mend_triggers(void)
 	{
 		evsched_process_begin();
 		(void) set_config_option("lock_timeout", TABLE_LOCK_TIMEOUT, PGC_SUSET,
-								 PGC_S_OVERRIDE, GUC_ACTION_LOCAL, true, 0, false);
+								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 		enable_triggers();
 		evsched_process_end();
 	}

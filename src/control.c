@@ -12,10 +12,8 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "arg.h"
 #include "database.h"
@@ -25,6 +23,7 @@
 #include "shared.h"
 #include "statement.h"
 #include "store.h"
+#include "wait.h"
 
 /* How long a session waits for a scheduler that is being started. */
 #define ANSWER_TIMEOUT_MS	10000
@@ -32,11 +31,17 @@
 /* How often it looks whether what it waits for has come. */
 #define LOOK_PAUSE_MS		5
 
+/* What the scheduler was asked. */
+typedef struct Question
+{
+	int			database;		/* slot */
+	uint32		number;
+} Question;
+
 static int	begin_control(const char *function);
 static void ask_scheduler(int database, bool stop);
-static bool wait_until(bool (*condition) (int database, uint32 arg), int database,
-					   uint32 arg, int64 us);
-static bool nothing_runs(int database, uint32 unused);
+static bool has_answered(void *question);
+static bool nothing_runs(void *database);
 static Datum pause_queue(FunctionCallInfo fcinfo, bool pause, const char *function);
 
 PG_FUNCTION_INFO_V1(evsched_sql_start);
@@ -66,7 +71,7 @@ evsched_sql_stop(PG_FUNCTION_ARGS)
 						   "Give how long to wait for what is under way, or 0.");
 	database = begin_control("stop()");
 	ask_scheduler(database, true);
-	PG_RETURN_BOOL(wait_until(nothing_runs, database, 0, drain));
+	PG_RETURN_BOOL(evsched_wait_until(nothing_runs, &database, LOOK_PAUSE_MS, drain));
 }
 
 /* force_stop() */
@@ -76,7 +81,7 @@ evsched_sql_force_stop(PG_FUNCTION_ARGS)
 	int			database = begin_control("force_stop()");
 
 	ask_scheduler(database, true);
-	PG_RETURN_BOOL(nothing_runs(database, 0));
+	PG_RETURN_BOOL(nothing_runs(&database));
 }
 
 /* pause_queue(queue) */
@@ -117,10 +122,10 @@ begin_control(const char *function)
 static void
 ask_scheduler(int database, bool stop)
 {
-	uint32		asked = evsched_database_ask(database, stop);
+	Question	question = {database, evsched_database_ask(database, stop)};
 
-	if (!wait_until(evsched_database_is_done, database, asked,
-					ANSWER_TIMEOUT_MS * INT64CONST(1000)))
+	if (!evsched_wait_until(has_answered, &question, LOOK_PAUSE_MS,
+							ANSWER_TIMEOUT_MS * INT64CONST(1000)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the scheduler of this database does not answer"),
@@ -128,29 +133,19 @@ ask_scheduler(int database, bool stop)
 				 errhint("evsched.check() says why.")));
 }
 
-/* False when the time is over before the condition holds. */
 static bool
-wait_until(bool (*condition) (int database, uint32 arg), int database, uint32 arg, int64 us)
+has_answered(void *question)
 {
-	int64		deadline = evsched_lease_clock() + us;
+	Question   *asked = question;
 
-	while (!condition(database, arg))
-	{
-		if (evsched_lease_clock() >= deadline)
-			return false;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 LOOK_PAUSE_MS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-	return true;
+	return evsched_database_is_done(asked->database, asked->number);
 }
 
 /* Is nothing delivered and unconfirmed? */
 static bool
-nothing_runs(int database, uint32 unused)
+nothing_runs(void *database)
 {
-	return !evsched_lease_any(database);
+	return !evsched_lease_any(*(int *) database);
 }
 
 static Datum

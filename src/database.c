@@ -365,6 +365,16 @@ evsched_database_take_asked(int slot, uint32 *asked, bool *stop)
 	return is_asked;
 }
 
+/* The same, for who need not know what for. */
+bool
+evsched_database_is_asked(int slot)
+{
+	uint32		asked;
+	bool		stop;
+
+	return evsched_database_take_asked(slot, &asked, &stop);
+}
+
 /* The scheduler has done what it was asked until then. */
 void
 evsched_database_set_done(int slot, uint32 asked)

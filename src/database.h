@@ -59,6 +59,7 @@ extern bool evsched_database_take_recheck(int slot);
 extern void evsched_database_recheck_all(void);
 extern uint32 evsched_database_ask(int slot, bool stop);
 extern bool evsched_database_take_asked(int slot, uint32 *asked, bool *stop);
+extern bool evsched_database_is_asked(int slot);
 extern void evsched_database_set_done(int slot, uint32 asked);
 extern bool evsched_database_is_done(int slot, uint32 asked);
 

@@ -21,6 +21,7 @@
 #include "utils/guc.h"
 #include "utils/wait_event.h"
 
+#include "database.h"
 #include "guc.h"
 #include "process.h"
 
@@ -40,19 +41,24 @@ evsched_fence_begin(void)
 		set_synchronous_commit("on");
 }
 
-/* Waits until a synchronous standby has what the transaction has written. */
-void
-evsched_fence_wait(void)
+/*
+ * Waits until a synchronous standby has what the transaction has written; false when
+ * the scheduler is asked for something else before: then the turn is given up.
+ */
+bool
+evsched_fence_wait(int database)
 {
 	XLogRecPtr	lsn = XactLastRecEnd;
 	long		pause_ms = FIRST_PAUSE_MS;
 
 	if (!is_fenced() || lsn == InvalidXLogRecPtr)
-		return;
+		return true;
 	XLogFlush(lsn);
 	/* Both may be given up meanwhile. */
 	while (is_fenced() && !standby_has(lsn))
 	{
+		if (evsched_database_is_asked(database))
+			return false;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 pause_ms, WAIT_EVENT_SYNC_REP);
 		ResetLatch(MyLatch);
@@ -62,13 +68,14 @@ evsched_fence_wait(void)
 	/* Nor shall the commit wait then. */
 	if (!is_fenced())
 		set_synchronous_commit("off");
+	return true;
 }
 
-/* For the transaction under way. */
+/* For the transaction under way: what has an earlier source than SESSION would stay. */
 static void
 set_synchronous_commit(const char *value)
 {
-	(void) set_config_option("synchronous_commit", value, PGC_SUSET, PGC_S_OVERRIDE,
+	(void) set_config_option("synchronous_commit", value, PGC_SUSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
 }
 

@@ -6,6 +6,6 @@
 #define EVSCHED_FENCE_H
 
 extern void evsched_fence_begin(void);
-extern void evsched_fence_wait(void);
+extern bool evsched_fence_wait(int database);
 
 #endif							/* EVSCHED_FENCE_H */

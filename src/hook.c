@@ -21,13 +21,11 @@
 #include "commands/defrem.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
-#include "utils/wait_event.h"
 
 #include "compat.h"
 #include "database.h"
@@ -36,6 +34,7 @@
 #include "lease.h"
 #include "shared.h"
 #include "store.h"
+#include "wait.h"
 
 /* How long a session waits for a scheduler to go away. */
 #define LEAVE_TIMEOUT_MS	5000
@@ -75,6 +74,7 @@ static void hear_of_role(Datum arg, int cache, uint32 hash);
 static void after_prepared(EvschedStore before, uint32 role_changes_before);
 static void after_statement(Node *node);
 static void hold_database(Oid oid);
+static bool has_left(void *oid);
 static void let_go(int level);
 static void end_transaction(XactEvent event, void *arg);
 static void end_subtransaction(SubXactEvent event, SubTransactionId id,
@@ -315,14 +315,14 @@ hold_database(Oid oid)
 	held[num_held].level = GetCurrentTransactionNestLevel();
 	num_held++;
 	evsched_database_hold(oid);
-	for (int ms = 0; ms < LEAVE_TIMEOUT_MS && evsched_database_scheduler_pid(oid) != 0;
-		 ms += LEAVE_PAUSE_MS)
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 LEAVE_PAUSE_MS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	(void) evsched_wait_until(has_left, &oid, LEAVE_PAUSE_MS, LEAVE_TIMEOUT_MS * INT64CONST(1000));
+}
+
+/* Has the database no scheduler any more? */
+static bool
+has_left(void *oid)
+{
+	return evsched_database_scheduler_pid(*(Oid *) oid) == 0;
 }
 
 /* Lets go what was held from this nesting level on. */

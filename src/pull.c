@@ -18,9 +18,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
-#include "utils/wait_event.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
 
 #include "arg.h"
 #include "database.h"
@@ -33,6 +31,7 @@
 #include "shared.h"
 #include "stop.h"
 #include "table.h"
+#include "wait.h"
 
 #define DELIVERY_COLUMNS	8
 
@@ -64,6 +63,7 @@ static bool pull_row(Pull *pull);
 static EvschedAttempt remove_row(Pull *pull);
 static EvschedAttempt lease_row(Pull *pull);
 static void begin_receiving(EvschedQueueRef ref);
+static bool may_receive(void *ref);
 static void answer_told(Pull *pull);
 static void put_delivery(ReturnSetInfo *rsinfo, TupleTableSlot *row);
 static EvschedVerdict decide_fetch(EvschedTable *table, void *arg);
@@ -330,13 +330,13 @@ lease_row(Pull *pull)
 static void
 begin_receiving(EvschedQueueRef ref)
 {
-	while (!evsched_mark_begin_receiving(ref))
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 RECEIVING_PAUSE_MS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	(void) evsched_wait_until(may_receive, &ref, RECEIVING_PAUSE_MS, EVSCHED_WAIT_FOREVER);
+}
+
+static bool
+may_receive(void *ref)
+{
+	return evsched_mark_begin_receiving(*(EvschedQueueRef *) ref);
 }
 
 /* The queue is drained as far as this call can tell: the next one may be told. */

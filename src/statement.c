@@ -16,7 +16,6 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "store.h"
-#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -345,7 +344,7 @@ evsched_statement_begin(EvschedCaller *caller)
 	 * Whoever uses several of the extension's tables locks this one first, and so
 	 * does who drops or updates it (hook.c): none waits for the other in a ring.
 	 */
-	LockRelationOid(evsched_store_here().table, AccessShareLock);
+	(void) evsched_store_lock(AccessShareLock);
 	GetUserIdAndSecContext(&caller->user, &caller->context);
 	SetUserIdAndSecContext(extension_owner(),
 						   caller->context | SECURITY_LOCAL_USERID_CHANGE);

@@ -16,6 +16,7 @@
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -57,6 +58,24 @@ evsched_store_here(void)
 				 errmsg("extension evsched is not installed in this database"),
 				 errhint("Run CREATE EXTENSION evsched.")));
 	return (EvschedStore) {MyDatabaseId, objects.event};
+}
+
+/*
+ * Locks evsched.event, before any other of the extension's tables, and returns whose
+ * it is.  While one waits for it, it may be dropped, and made again.
+ */
+EvschedStore
+evsched_store_lock(LOCKMODE lock)
+{
+	for (;;)
+	{
+		EvschedStore store = evsched_store_here();
+
+		LockRelationOid(store.table, lock);
+		if (evsched_store_equal(store, evsched_store_here()))
+			return store;
+		UnlockRelationOid(store.table, lock);
+	}
 }
 
 /* Are the extension's tables and functions those that this library knows? */

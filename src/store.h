@@ -5,6 +5,8 @@
 #ifndef EVSCHED_STORE_H
 #define EVSCHED_STORE_H
 
+#include "storage/lockdefs.h"
+
 #include "evsched.h"
 
 #define EVSCHED_STORE_SETTINGS	5
@@ -22,6 +24,7 @@ typedef struct EvschedObjects
 extern void evsched_store_init(void);
 extern bool evsched_store_exists(void);
 extern EvschedStore evsched_store_here(void);
+extern EvschedStore evsched_store_lock(LOCKMODE lock);
 extern bool evsched_store_is_current(void);
 extern void evsched_store_require_current(void);
 extern bool evsched_store_is_setting(Oid relation);

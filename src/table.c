@@ -326,9 +326,9 @@ static void
 open_table(EvschedTable *table, LOCKMODE lock)
 {
 	memset(table, 0, sizeof(*table));
-	table->store = evsched_store_here();
+	table->store = evsched_store_lock(lock);
 	table->context = CurrentMemoryContext;
-	table->relation = table_open(table->store.table, lock);
+	table->relation = table_open(table->store.table, NoLock);
 	if (RelationGetNumberOfAttributes(table->relation) != EVSCHED_EVENT_COLUMNS)
 		evsched_store_require_current();
 	PushActiveSnapshot(GetTransactionSnapshot());

@@ -108,7 +108,11 @@ evsched_turn_run(EvschedStore store, int slot)
 		if (evsched_place_before(EVSCHED_PLACE_FIRST, waits_for(turn)))
 			next.at = Min(next.at, waits_for(turn).due_at);
 	}
-	evsched_fence_wait();
+	if (!evsched_fence_wait(evsched_queue_get(slot)->database))
+	{
+		evsched_process_abort();
+		return (EvschedNextTurn) {.at = DT_NOEND, .again = true};
+	}
 	evsched_process_end();
 	EVSCHED_STOP("turn committed");
 

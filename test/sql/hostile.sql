@@ -270,7 +270,9 @@ SELECT pg_temp.outcome(command) AS outcome, command FROM unnest(ARRAY[
     'SELECT * FROM evsched.event', 'SELECT * FROM evsched.role', 'SELECT * FROM evsched.queue_grant',
     'SELECT * FROM evsched.events FOR UPDATE', 'DELETE FROM evsched.events', 'TRUNCATE evsched.event']) command;
 \pset format aligned
+\set VERBOSITY sqlstate
 GRANT ALL ON ALL TABLES IN SCHEMA evsched TO regress_evsched_mallory;
+\set VERBOSITY default
 SELECT has_any_column_privilege('evsched.event', 'SELECT, INSERT, UPDATE');
 -- what it leads others to run is run as itself
 CREATE MATERIALIZED VIEW regress_evsched_evil.led AS SELECT evsched.post('"led"', '1 h', 'bait') AS id WITH NO DATA;

@@ -565,5 +565,23 @@ post($olga, 'owned', 'started');
 $paused = listener_of('olga', 'owned', name => 'paused');
 is($paused->event->{payload}, 'started', 'started: also after a restart');
 
+# What start() does not wait for is waited for afterwards.
+{
+	my $admin  = session($server, 'admin');
+	my $locker = session($server, 'locker');
+	my $pid    = scheduler_pid($server);
+
+	$admin->sql('SELECT evsched.start()');
+	my $until = time + 2.5;
+	$locker->sql('BEGIN');
+	$locker->sql('LOCK TABLE evsched.role IN ACCESS EXCLUSIVE MODE');
+	$admin->sql('CREATE ROLE another');
+	wait_until(sub { time > $until }, 'longer than start() would');
+	$locker->sql('COMMIT');
+	wait_asleep($pid);
+	is(scheduler_pid($server), $pid, 'the scheduler has waited for a lock');
+	$_->quit for $admin, $locker;
+}
+
 nothing_early();
 done_testing();

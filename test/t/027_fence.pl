@@ -130,6 +130,24 @@ for my $how ('frozen', 'stopped')
 		q(SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'));
 }
 
+# stop() does not wait with it, and what waits then is not delivered.
+{
+	my $receiver = receiver();
+
+	kill('STOP', $receiver);
+	post('stopped', 3);
+	nothing_comes('held again');
+	my $stop = $poster->try(q(SELECT evsched.stop('0')));
+	is($stop->{rows}[0][0], 't', 'stopped; nothing is delivered and unconfirmed');
+	cmp_ok($stop->{ended} - $stop->{began}, '<', 5, 'soon');
+	kill('CONT', $receiver);
+	nothing_comes('nor is it afterwards');
+	$poster->sql('SELECT evsched.start()');
+	my $event = $listener->event;
+	is("$event->{payload} $event->{num_retries}", 'stopped 0', 'but when it is started');
+	confirm($event);
+}
+
 # A lease runs from when its event is sent, not from when that began to wait.
 {
 	my $receiver = receiver();
