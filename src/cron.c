@@ -105,19 +105,20 @@ evsched_cron_parse(const char *text, EvschedCron *cron)
 		bits[FIELD_DAY] = ALL_DAYS;
 	*cron = (EvschedCron)
 	{
-		.seconds = bits[FIELD_SECOND], .minutes = bits[FIELD_MINUTE], .hours = bits[FIELD_HOUR],
-			.days = bits[FIELD_DAY], .months = bits[FIELD_MONTH],
+		.seconds = bits[FIELD_SECOND], .minutes = bits[FIELD_MINUTE],
+			.hours = bits[FIELD_HOUR], .days = bits[FIELD_DAY], .months = bits[FIELD_MONTH],
 			.weekdays = (bits[FIELD_WEEKDAY] | bits[FIELD_WEEKDAY] >> 7) & ALL_WEEKDAYS
 	};
 	cron->either_day = cron->days != ALL_DAYS && cron->weekdays != ALL_WEEKDAYS;
 	cron->absolute = cron->hours == ALL_HOURS ||
 		strchr(tokens[FIELD_HOUR + n - NUM_FIELDS], '/') != NULL;
 	if (!has_date(cron))
-		evsched_arg_refuse(psprintf("cron schedule never comes: \"%s\"", evsched_arg_clip(text)),
+		evsched_arg_refuse(psprintf("cron schedule never comes: \"%s\"",
+									evsched_arg_clip(text)),
 						   "Give a day that one of its months has.");
 }
 
-/* The first local time from `from` on that a schedule names; DT_NOEND: none before `before`. */
+/* The first local time of a schedule from one on; DT_NOEND: none before `before`. */
 Timestamp
 evsched_cron_first(const EvschedCron *cron, Timestamp from, Timestamp before)
 {
@@ -125,7 +126,7 @@ evsched_cron_first(const EvschedCron *cron, Timestamp from, Timestamp before)
 	int64		day = evsched_floor_div(second, SECS_PER_DAY);
 	int			time = second - day * SECS_PER_DAY;
 	int			date = day + POSTGRES_EPOCH_JDATE;
-	int			last = evsched_floor_div(before - 1, USECS_PER_DAY) + POSTGRES_EPOCH_JDATE;
+	int			last = POSTGRES_EPOCH_JDATE + evsched_floor_div(before - 1, USECS_PER_DAY);
 	Timestamp	found;
 
 	for (;;)
@@ -145,7 +146,7 @@ evsched_cron_first(const EvschedCron *cron, Timestamp from, Timestamp before)
 	return found < before ? found : DT_NOEND;
 }
 
-/* Takes a text apart at its spaces; returns how many parts there are, at most one too many. */
+/* Takes a text apart at its spaces; returns how many parts it has, up to one too many. */
 static int
 split_fields(const char *text, char **tokens)
 {
@@ -297,7 +298,8 @@ has_date(const EvschedCron *cron)
 {
 	const int	leap_year = 2000;
 
-	for (int month = next_bit(cron->months, 1); month >= 0; month = next_bit(cron->months, month + 1))
+	for (int month = next_bit(cron->months, 1); month >= 0;
+		 month = next_bit(cron->months, month + 1))
 	{
 		if (days_of_month(cron, leap_year, month, date2j(leap_year, month, 1)) != 0)
 			return true;
@@ -305,7 +307,7 @@ has_date(const EvschedCron *cron)
 	return false;
 }
 
-/* The first of its days from a Julian date on; beyond `last`: there is none up to that. */
+/* The first of its days from a Julian date on; beyond `last`: none up to that. */
 static int
 next_day(const EvschedCron *cron, int from, int last)
 {

@@ -17,10 +17,11 @@ typedef struct EvschedCron
 	uint16		months;
 	uint8		weekdays;		/* bit 0: Sunday */
 	bool		either_day;		/* both kinds of days are restricted: one is enough */
-	bool		absolute;		/* hour * or stepped: nothing is made up for, or left out */
+	bool		absolute;		/* hour * or stepped: see recurrence.c */
 } EvschedCron;
 
 extern void evsched_cron_parse(const char *text, EvschedCron *cron);
-extern Timestamp evsched_cron_first(const EvschedCron *cron, Timestamp from, Timestamp before);
+extern Timestamp evsched_cron_first(const EvschedCron *cron, Timestamp from,
+									Timestamp before);
 
 #endif							/* EVSCHED_CRON_H */

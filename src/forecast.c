@@ -22,7 +22,8 @@
 #define DEFAULT_FIRES	5
 #define MAX_FIRES		100000
 
-static void read_recurrence(const char *text, TimestampTz start, EvschedRecurrence *recurrence);
+static void read_recurrence(const char *text, TimestampTz start,
+							EvschedRecurrence *recurrence);
 static bool looks_like_cron(const char *text);
 static Interval *read_interval(const char *text);
 
@@ -119,7 +120,8 @@ read_interval(const char *text)
 
 	PG_TRY();
 	{
-		interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
+		interval = DatumGetIntervalP(DirectFunctionCall3(interval_in,
+														 CStringGetDatum(text),
 														 ObjectIdGetDatum(InvalidOid),
 														 Int32GetDatum(-1)));
 	}
@@ -130,7 +132,8 @@ read_interval(const char *text)
 			PG_RE_THROW();
 		FlushErrorState();
 		evsched_arg_refuse(psprintf("invalid schedule: \"%s\"", evsched_arg_clip(text)),
-						   "Give a cron schedule such as '0 9 * * mon-fri', or an interval such as '1 day'.");
+						   "Give a cron schedule such as '0 9 * * mon-fri', "
+						   "or an interval such as '1 day'.");
 	}
 	PG_END_TRY();
 	return interval;

@@ -105,7 +105,7 @@ occurrence(const EvschedPeriod *period, pg_tz *zone, int64 n)
 	return instant >= END_TIMESTAMP - time ? DT_NOEND : instant + time;
 }
 
-/* A Julian date some months and then some days later; the 31st clamps to a month's end. */
+/* A Julian date some months and then some days later; month ends clamp. */
 static int64
 add_to_date(int date, int64 months, int64 days)
 {

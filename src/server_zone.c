@@ -39,7 +39,7 @@ evsched_server_zone_attach(void *area, bool found)
 				sizeof(server_zone->name));
 }
 
-/* Called by the launcher, the only one that writes; the server's configuration may have changed. */
+/* Called by the launcher, the only one that writes; the zone may have changed. */
 void
 evsched_server_zone_publish(void)
 {
@@ -63,7 +63,8 @@ evsched_server_zone_get(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the time zone of schedules is not known"),
 				 errdetail("evsched is not loaded at server start."),
-				 errhint("Give a time_zone, or add evsched to shared_preload_libraries and restart the server.")));
+				 errhint("Give a time_zone, or add evsched to "
+						 "shared_preload_libraries and restart the server.")));
 	if (evsched_time_zone[0] != '\0')
 		return evsched_zone_find(evsched_time_zone);
 	LWLockAcquire(evsched_directory_lock, LW_SHARED);

@@ -144,6 +144,7 @@ FROM unnest(ARRAY[
     '* * * dec-jan *', '* * * * fri-mon', '* * * * monday', '* * * * 5L', '* * * * mon#1', 'a b c d e *',
     '1 2 3 4', '1 2 3 4 99', '0 9 * * mön', repeat('1,', 40) || 'x * * * *', repeat('* ', 600),
     '', ' ', 'tomorrow', '1 fortnight', '0', '-1 day', '1 mon -1 day', '1 day -1 h', '0.4 us', '99999999999 years']) schedule;
+SELECT left(pg_temp.refused('infinity'), 5), left(pg_temp.refused('-infinity'), 5);
 SELECT pg_temp.refused(NULL), pg_temp.refused('* * * * *', 0), pg_temp.refused('* * * * *', -1), pg_temp.refused('* * * * *', 100001);
 SELECT pg_temp.refused('* * * * *', 1, zone)
 FROM unnest(ARRAY['Europe/Berln', '', 'Mars/Olympus_Mons', '../etc/passwd', 'right/UTC', repeat('x', 1000)]) zone;
