@@ -68,7 +68,7 @@ static const char *const shorthands[][2] = {
 	{"@hourly", "0 * * * *"},
 };
 
-static int	split_fields(const char *text, char **tokens);
+static int	split_fields(const char *text, const char **tokens);
 static const char *spell_out(const char *text);
 static uint64 read_field(const Field *field, const char *token);
 static bool read_item(const Field *field, const char **at, uint64 *bits);
@@ -86,32 +86,33 @@ static int	next_bit(uint64 bits, int from);
 void
 evsched_cron_parse(const char *text, EvschedCron *cron)
 {
-	char	   *tokens[NUM_FIELDS + 1];
+	const char *tokens[NUM_FIELDS + 1];
 	int			n = split_fields(spell_out(text), tokens);
-	uint64		bits[NUM_FIELDS] = {[FIELD_SECOND] = 1};
+	uint64		bits[NUM_FIELDS];
 
 	if (n != NUM_FIELDS && n != NUM_FIELDS - 1)
 		evsched_arg_refuse(psprintf("invalid cron schedule: \"%s\"", evsched_arg_clip(text)),
 						   "It has 5 fields: minute, hour, day of month, month, day of week; "
 						   "or 6, with the second before them; or it is one of @yearly, "
 						   "@monthly, @weekly, @daily, @hourly.");
-	for (int i = 0; i < n; i++)
+	if (n < NUM_FIELDS)
 	{
-		int			field = i + NUM_FIELDS - n;
-
-		bits[field] = read_field(&fields[field], tokens[i]);
+		memmove(&tokens[1], &tokens[0], n * sizeof(tokens[0]));
+		tokens[FIELD_SECOND] = "0";
 	}
-	if ((bits[FIELD_DAY] & ALL_DAYS) == ALL_DAYS)
-		bits[FIELD_DAY] = ALL_DAYS;
+	for (int i = 0; i < NUM_FIELDS; i++)
+		bits[i] = read_field(&fields[i], tokens[i]);
 	*cron = (EvschedCron)
 	{
 		.seconds = bits[FIELD_SECOND], .minutes = bits[FIELD_MINUTE],
 			.hours = bits[FIELD_HOUR], .days = bits[FIELD_DAY], .months = bits[FIELD_MONTH],
 			.weekdays = (bits[FIELD_WEEKDAY] | bits[FIELD_WEEKDAY] >> 7) & ALL_WEEKDAYS
 	};
-	cron->either_day = cron->days != ALL_DAYS && cron->weekdays != ALL_WEEKDAYS;
-	cron->absolute = cron->hours == ALL_HOURS ||
-		strchr(tokens[FIELD_HOUR + n - NUM_FIELDS], '/') != NULL;
+	/* A range over all days is meant to restrict, as in other crons. */
+	cron->either_day =
+		(tokens[FIELD_DAY][0] != '*' || (cron->days & ALL_DAYS) != ALL_DAYS) &&
+		(tokens[FIELD_WEEKDAY][0] != '*' || cron->weekdays != ALL_WEEKDAYS);
+	cron->absolute = cron->hours == ALL_HOURS || strchr(tokens[FIELD_HOUR], '/') != NULL;
 	if (!has_date(cron))
 		evsched_arg_refuse(psprintf("cron schedule never comes: \"%s\"",
 									evsched_arg_clip(text)),
@@ -148,7 +149,7 @@ evsched_cron_first(const EvschedCron *cron, Timestamp from, Timestamp before)
 
 /* Takes a text apart at its spaces; returns how many parts it has, up to one too many. */
 static int
-split_fields(const char *text, char **tokens)
+split_fields(const char *text, const char **tokens)
 {
 	char	   *rest;
 	int			n = 0;
@@ -165,7 +166,7 @@ split_fields(const char *text, char **tokens)
 static const char *
 spell_out(const char *text)
 {
-	char	   *tokens[NUM_FIELDS + 1];
+	const char *tokens[NUM_FIELDS + 1];
 
 	if (split_fields(text, tokens) != 1)
 		return text;

@@ -16,7 +16,7 @@ typedef struct EvschedCron
 	uint32		days;			/* bit 0: the last day of the month */
 	uint16		months;
 	uint8		weekdays;		/* bit 0: Sunday */
-	bool		either_day;		/* both kinds of days are restricted: one is enough */
+	bool		either_day;		/* both kinds of days restricted: one is enough */
 	bool		absolute;		/* hour * or stepped: see recurrence.c */
 } EvschedCron;
 

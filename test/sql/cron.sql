@@ -39,7 +39,7 @@ FROM unnest(ARRAY[
     '@yearly', '@annually', '@monthly', '@weekly', '@daily', '@midnight', '@hourly', ' @Daily ',
     E'  0\t0   1 *\n* ']) schedule;
 
--- both kinds of days: either is enough; a field that leaves nothing out does not restrict
+-- both kinds of days restricted: either is enough; only one that begins with * may not restrict
 SELECT schedule || E'\n' || pg_temp.fires(schedule, 'UTC', '2026-02-26 00:00Z', 6)
 FROM unnest(ARRAY['0 0 1 * fri', '0 0 L * sun', '0 0 31 2 mon', '0 0 */10 * mon', '0 0 1-31 * mon', '0 0 1 * 0-6',
                   '0 0 1 * */1']) schedule;
