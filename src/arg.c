@@ -17,7 +17,7 @@
 #include "utils/lsyscache.h"
 
 /* Longer than all words there are: what is longer need not be told in full. */
-#define MAX_TOLD_BYTES	40
+#define MAX_WORD_BYTES	40
 
 /* Raises 22023. */
 void
@@ -29,11 +29,11 @@ evsched_arg_refuse(const char *message, const char *hint)
 			 errhint("%s", hint)));
 }
 
-/* What a message tells of a value: not more than its first bytes. */
+/* What a message tells of a value: its first bytes. */
 const char *
 evsched_arg_clip(const char *given)
 {
-	return pnstrdup(given, pg_mbcliplen(given, strlen(given), MAX_TOLD_BYTES));
+	return pnstrdup(given, pg_mbcliplen(given, strlen(given), MAX_WORD_BYTES));
 }
 
 /* The name of a queue; NULL is the default one. */
@@ -75,11 +75,12 @@ int
 evsched_arg_word(text *word, const char *argument, const char *const *words, int num_words)
 {
 	StringInfoData list;
-	const char *given;
+	char	   *given;
 
 	if (word == NULL)
 		return 0;
-	given = evsched_arg_clip(text_to_cstring(word));
+	given = pnstrdup(VARDATA_ANY(word),
+					 pg_mbcliplen(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), MAX_WORD_BYTES));
 	for (int i = 0; i < num_words; i++)
 	{
 		if (strcmp(given, words[i]) == 0)

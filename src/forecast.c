@@ -22,10 +22,14 @@
 #define DEFAULT_FIRES	5
 #define MAX_FIRES		100000
 
+/* The server reads no longer ones, and would repeat them in full. */
+#define MAX_INTERVAL_BYTES	256
+
 static void read_recurrence(const char *text, TimestampTz start,
 							EvschedRecurrence *recurrence);
 static bool looks_like_cron(const char *text);
 static Interval *read_interval(const char *text);
+static void refuse_schedule(const char *text);
 
 PG_FUNCTION_INFO_V1(evsched_sql_next_fires);
 
@@ -118,6 +122,8 @@ read_interval(const char *text)
 	MemoryContext context = CurrentMemoryContext;
 	Interval   *volatile interval = NULL;
 
+	if (strlen(text) > MAX_INTERVAL_BYTES)
+		refuse_schedule(text);
 	PG_TRY();
 	{
 		interval = DatumGetIntervalP(DirectFunctionCall3(interval_in,
@@ -131,10 +137,16 @@ read_interval(const char *text)
 		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
 			PG_RE_THROW();
 		FlushErrorState();
-		evsched_arg_refuse(psprintf("invalid schedule: \"%s\"", evsched_arg_clip(text)),
-						   "Give a cron schedule such as '0 9 * * mon-fri', "
-						   "or an interval such as '1 day'.");
+		refuse_schedule(text);
 	}
 	PG_END_TRY();
 	return interval;
+}
+
+static void
+refuse_schedule(const char *text)
+{
+	evsched_arg_refuse(psprintf("invalid schedule: \"%s\"", evsched_arg_clip(text)),
+					   "Give a cron schedule such as '0 9 * * mon-fri', "
+					   "or an interval such as '1 day'.");
 }
