@@ -29,6 +29,13 @@ evsched_arg_refuse(const char *message, const char *hint)
 			 errhint("%s", hint)));
 }
 
+/* What a message tells of a value: its first bytes. */
+const char *
+evsched_arg_clip(const char *given)
+{
+	return pnstrdup(given, pg_mbcliplen(given, strlen(given), MAX_WORD_BYTES));
+}
+
 /* The name of a queue; NULL is the default one. */
 const char *
 evsched_arg_queue(text *queue)

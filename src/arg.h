@@ -18,6 +18,7 @@
 #define evsched_arg_interval(fcinfo, n) ((Interval *) evsched_arg_pointer(fcinfo, n))
 
 extern void evsched_arg_refuse(const char *message, const char *hint);
+extern const char *evsched_arg_clip(const char *given);
 
 extern const char *evsched_arg_queue(text *queue);
 extern const char *evsched_arg_required_queue(text *queue);

@@ -16,6 +16,7 @@
 #include "catalog/pg_database.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
+#include "utils/timestamp.h"
 
 /* A process's number among all of the server's. */
 #if PG_VERSION_NUM >= 170000
@@ -56,6 +57,12 @@
 #define evsched_create_wait_set(n)	CreateWaitEventSet(NULL, n)
 #else
 #define evsched_create_wait_set(n)	CreateWaitEventSet(TopMemoryContext, n)
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define evsched_interval_is_finite(i)	(!INTERVAL_NOT_FINITE(i))
+#else
+#define evsched_interval_is_finite(i)	true
 #endif
 
 #if PG_VERSION_NUM >= 180000

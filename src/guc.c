@@ -13,6 +13,7 @@
 
 #include <limits.h>
 
+#include "pgtime.h"
 #include "utils/guc.h"
 
 int			evsched_max_leases = 100000;
@@ -25,6 +26,7 @@ double		evsched_max_notify_usage = 0.25;
 bool		evsched_enabled = true;
 bool		evsched_fence = false;
 bool		evsched_start_after_restore = false;
+char	   *evsched_time_zone = "";
 
 typedef struct IntSetting
 {
@@ -63,6 +65,8 @@ static const IntSetting int_settings[] = {
 	"Dead events older than this are removed when another one dies."},
 };
 
+static bool check_time_zone(char **value, void **extra, GucSource source);
+
 void
 evsched_guc_init(void)
 {
@@ -94,5 +98,17 @@ evsched_guc_init(void)
 							 "Hands out restored or copied events without evsched.start().",
 							 NULL, &evsched_start_after_restore, evsched_start_after_restore,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("evsched.time_zone",
+							   "Time zone of schedules that name none; empty: the server's TimeZone.",
+							   NULL, &evsched_time_zone, evsched_time_zone,
+							   PGC_SIGHUP, 0, check_time_zone, NULL, NULL);
 	MarkGUCPrefixReserved(EVSCHED_NAME);
+}
+
+static bool
+check_time_zone(char **value, void **extra, GucSource source)
+{
+	pg_tz	   *zone = (*value)[0] == '\0' ? NULL : pg_tzset(*value);
+
+	return (*value)[0] == '\0' || (zone != NULL && pg_tz_acceptable(zone));
 }

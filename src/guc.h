@@ -15,6 +15,7 @@ extern double evsched_max_notify_usage;
 extern bool evsched_enabled;
 extern bool evsched_fence;
 extern bool evsched_start_after_restore;
+extern char *evsched_time_zone; /* empty: the server's */
 
 extern void evsched_guc_init(void);
 

@@ -39,6 +39,7 @@
 #include "process.h"
 #include "queue.h"
 #include "scheduler.h"
+#include "server_zone.h"
 #include "stat.h"
 #include "stop.h"
 
@@ -130,6 +131,7 @@ evsched_launcher_main(Datum arg)
 
 		ResetLatch(MyLatch);
 		evsched_process_interrupts();
+		evsched_server_zone_publish();
 		for (int slot = 0; slot < EVSCHED_MAX_DATABASES; slot++)
 			look_after(slot, now);
 		say_if_short();

@@ -17,6 +17,7 @@
 #include "lease.h"
 #include "listener.h"
 #include "queue.h"
+#include "server_zone.h"
 #include "stat.h"
 
 typedef struct Part
@@ -32,6 +33,7 @@ static const Part parts[] = {
 	{"evsched leases", evsched_lease_size, evsched_lease_attach},
 	{"evsched listeners", evsched_listener_size, evsched_listener_attach},
 	{"evsched counters", evsched_stat_size, evsched_stat_attach},
+	{"evsched time zone", evsched_server_zone_size, evsched_server_zone_attach},
 };
 
 LWLock	   *evsched_directory_lock;

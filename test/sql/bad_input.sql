@@ -45,7 +45,8 @@ CREATE TEMP TABLE plain (name text, type regtype, value text);
 INSERT INTO plain VALUES
     ('payload', 'jsonb', '''1'''), ('payloads', 'jsonb[]', '''{1}'''), ('due_at', 'timestamptz', '''infinity'''), ('delay', 'interval', '''1 h'''),
     ('by', 'interval', '''1 s'''), ('id', 'bigint', '1'), ('ids', 'bigint[]', '''{1}'''), ('key', 'text', '''k'''), ('queue', 'text', '''input'''),
-    ('may', 'text', '''post'''), ('role', 'name', '''regress_evsched_input'''), ('n', 'int', '1');
+    ('may', 'text', '''post'''), ('role', 'name', '''regress_evsched_input'''), ('n', 'int', '1'),
+    ('schedule', 'text', '''@daily''');
 
 -- calls a function with one odd argument and undoes it; ok, or the SQLSTATE
 CREATE FUNCTION pg_temp.call(f regprocedure, argument text, value text) RETURNS text LANGUAGE plpgsql AS $$
@@ -101,7 +102,8 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 SELECT call, pg_temp.large(call) FROM (VALUES ('post(''1'', queue => %s)'), ('post(''1'', key => %s)'), ('post(''1'', on_conflict => %s)'),
     ('take(%s)'), ('join(%s)'), ('cancel(%s, ''input'')'), ('grant_queue(''input'', ''regress_evsched_input'', %s)'),
-    ('create_queue(%s)'), ('reject(1, error => %s)')) v (call);
+    ('create_queue(%s)'), ('reject(1, error => %s)'), ('next_fires(%s)'), ('next_fires(''* * '' || %s)'),
+    ('next_fires(''@daily'', 1, %s)')) v (call);
 
 DELETE FROM evsched.queue;
 DROP ROLE regress_evsched_input;
