@@ -9,6 +9,12 @@ CREATE FUNCTION evsched._server(OUT preloaded boolean, OUT enabled boolean, OUT 
     AS 'MODULE_PATHNAME', 'evsched_sql_server';
 COMMENT ON FUNCTION evsched._server() IS 'internal: what check() asks of the server''s memory';
 
+CREATE FUNCTION evsched._may_post(owner int, queue text) RETURNS boolean
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_may_post';
+COMMENT ON FUNCTION evsched._may_post(int, text)
+    IS 'internal: may that owner of events post to the queue? Who is not bound here is another item''s affair';
+
 CREATE VIEW evsched._check AS
 WITH server AS (
     SELECT * FROM evsched._server()
@@ -27,6 +33,14 @@ WITH server AS (
     SELECT pg_catalog.string_agg(DISTINCT u.name, ', ') FILTER (WHERE u.restored AND u.has_role) AS to_start,
            pg_catalog.string_agg(DISTINCT u.name, ', ') FILTER (WHERE NOT (u.restored AND u.has_role)) AS missing
     FROM unbound u
+), shut_in AS (
+    -- what waits for a right stands before the rest
+    SELECT pg_catalog.string_agg(DISTINCT q.name, ', ') AS queues
+    FROM evsched.queue q,
+         LATERAL (SELECT e.owner FROM evsched.event e
+                  WHERE e.queue = q.name AND e.due_at <= pg_catalog.clock_timestamp()
+                  ORDER BY e.due_at, e.id LIMIT 1000) first
+    WHERE q.owner IS NOT NULL AND NOT evsched._may_post(first.owner, q.name)
 ), snapshot AS (
     -- who keeps dead rows from being removed
     SELECT 'session ' || a.pid AS who, a.backend_xmin AS xmin, a.xact_start AS since
@@ -106,41 +120,47 @@ SELECT 8, 'missing roles', w.missing IS NULL,
        'Cancel the events; or, if they were restored from elsewhere, create the roles and run SELECT evsched.start().'
 FROM waiting w
 UNION ALL
-SELECT 9, 'fence', NOT s.fence OR pg_catalog.current_setting('synchronous_standby_names') <> '',
+SELECT 9, 'rights', r.queues IS NULL,
+       coalesce('events wait whose owners may not post to these queues (any more): ' || r.queues,
+                'all owners may post where their events are'),
+       'Grant it with evsched.grant_queue(), or cancel the events.'
+FROM shut_in r
+UNION ALL
+SELECT 10, 'fence', NOT s.fence OR pg_catalog.current_setting('synchronous_standby_names') <> '',
        CASE WHEN NOT s.fence THEN 'evsched.fence is off'
             ELSE 'synchronous_standby_names = ' || pg_catalog.quote_literal(pg_catalog.current_setting('synchronous_standby_names')) END,
        'Set synchronous_standby_names: without it evsched.fence does nothing.'
 FROM server s
 UNION ALL
-SELECT 10, 'dead events', d.n = 0,
+SELECT 11, 'dead events', d.n = 0,
        CASE WHEN d.n = 0 THEN 'none' WHEN d.n = 1000 THEN '1000 or more' ELSE d.n::text END
        || coalesce(', the last at ' || d.last, ''),
        'Look at evsched.dead_event; then redrive or discard them.'
 FROM dead d
 UNION ALL
-SELECT 11, 'oldest lease', coalesce(s.oldest_lease < '1 hour', true),
+SELECT 12, 'oldest lease', coalesce(s.oldest_lease < '1 hour', true),
        s.leases || ' of ' || s.max_leases || ' leases in use'
        || coalesce(', the oldest for ' || pg_catalog.date_trunc('second', s.oldest_lease), ''),
        'Look at evsched.events for who does not confirm.'
 FROM server s
 UNION ALL
-SELECT 12, 'lease table', coalesce(s.leases < s.max_leases * 0.9, true),
+SELECT 13, 'lease table', coalesce(s.leases < s.max_leases * 0.9, true),
        s.leases || ' of ' || s.max_leases || ' leases in use',
        'Raise evsched.max_leases and restart the server; beyond it events wait.'
 FROM server s
 UNION ALL
-SELECT 13, 'vacuum', coalesce(o.age < '1 hour', true),
+SELECT 14, 'vacuum', coalesce(o.age < '1 hour', true),
        coalesce(o.who || ' holds back vacuum: ' || o.xids || ' transactions' || coalesce(', for ' || o.age, ''),
                 'nothing holds back vacuum'),
        'End that transaction, or drop that slot.'
 FROM (SELECT) AS always LEFT JOIN oldest_snapshot o ON true
 UNION ALL
-SELECT 14, 'triggers', d.names IS NULL,
+SELECT 15, 'triggers', d.names IS NULL,
        coalesce('not enabled always: ' || d.names, 'all are enabled always'),
        'ALTER TABLE ... ENABLE ALWAYS TRIGGER ...: without them plain writes wake nobody.'
 FROM disabled d
 UNION ALL
-SELECT 15, 'paused queues', true, coalesce(p.names, 'none'), NULL
+SELECT 16, 'paused queues', true, coalesce(p.names, 'none'), NULL
 FROM paused p;
 COMMENT ON VIEW evsched._check IS 'internal: what check() returns';
 

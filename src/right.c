@@ -28,6 +28,7 @@
 static bool is_open(EvschedGate *gate);
 
 PG_FUNCTION_INFO_V1(evsched_sql_sees);
+PG_FUNCTION_INFO_V1(evsched_sql_may_post);
 
 /* May the role do that with the queue? */
 bool
@@ -203,6 +204,20 @@ evsched_right_log_unbound(void)
 				 errdetail("They were restored or copied from elsewhere, or their role was dropped."),
 				 errhint("evsched.check() tells which; evsched.start() binds the owners of restored events.")));
 	logged = true;
+}
+
+/* _may_post(owner, queue) */
+Datum
+evsched_sql_may_post(PG_FUNCTION_ARGS)
+{
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
+	Oid			role = PG_ARGISNULL(0) ? InvalidOid : evsched_role_of(PG_GETARG_INT32(0));
+
+	evsched_right_require_monitor("_may_post()");
+	if (!OidIsValid(role) || PG_ARGISNULL(1))
+		PG_RETURN_BOOL(true);
+	text_to_cstring_buffer(PG_GETARG_TEXT_PP(1), queue, sizeof(queue));
+	PG_RETURN_BOOL(evsched_right_has(role, queue, EVSCHED_RIGHT_POST));
 }
 
 /* _sees(owner, queue) */

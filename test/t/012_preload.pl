@@ -53,6 +53,8 @@ is($session->sql("SELECT evsched.extend($id, '1 s')"), 'f', 'there is nothing to
 $session->sql(
 	q(INSERT INTO evsched.event (queue, payload, max_retries) VALUES ('plain', '1', 3)));
 pass('a plain INSERT works');
+is( $session->sql(q(SELECT string_agg(item, ', ') FROM evsched.check() WHERE NOT ok)),
+	'preload, scheduler', 'check says what is missing');
 $session->quit;
 
 # With it, they are delivered.
@@ -65,6 +67,7 @@ is_deeply(
 	'preloaded: they are delivered');
 $listener->join(queue => 'plain');
 is($listener->confirm($listener->event), 't', 'each of them');
+is($listener->sql('SELECT bool_and(ok) FROM evsched.check()'), 't', 'all is well');
 
 # evsched.enabled = off keeps a copy silent.
 $listener->quit;
@@ -74,6 +77,8 @@ is(processes(), 0, 'evsched.enabled = off: there are no processes');
 $session = session($server, 'session');
 my $posted = $session->try(q(SELECT evsched.post('"silent"', max_retries => 3)));
 is($posted->{error}, undef, 'post stores the event');
+is($session->sql(q(SELECT detail FROM evsched.check() WHERE NOT ok)),
+	'evsched.enabled is off', 'check says why nothing comes');
 $server->append_conf('postgresql.conf', 'evsched.enabled = on');
 $session->quit;
 $server->restart;

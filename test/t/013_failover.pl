@@ -44,6 +44,7 @@ is($reader->sql(q(SELECT count(*) FROM evsched.upcoming(start_offset => '1 min')
 is($reader->sql(q(SELECT payload FROM evsched.peek('later', 'default'))),
 	'"later"', 'nor peek');
 is($reader->sql('SELECT count(*) FROM evsched.events'), 4, 'nor the views');
+is($reader->sql('SELECT bool_and(ok) FROM evsched.check()'), 't', 'check is content with it');
 $reader->quit;
 
 # Failover.
