@@ -66,6 +66,9 @@ static void see_utility(PlannedStmt *statement, const char *query, bool read_onl
 						QueryEnvironment *environment, DestReceiver *dest,
 						QueryCompletion *completion);
 static void before_statement(Node *node);
+static bool changes_roles(Node *node);
+static bool may_change_extension(Node *node);
+static Oid	needed_database(Node *node);
 static bool changes_use(const char *option);
 static void lock_event_first(Node *node);
 static Oid	owner_of(Oid relation);
@@ -147,13 +150,11 @@ see_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		after_statement(node);
 }
 
-/* Those that need their database to be left alone, or a lock before all others, or change roles. */
+/* Some change roles, or need a lock before all others, or a database for themselves. */
 static void
 before_statement(Node *node)
 {
-	if (IsA(node, CreateRoleStmt) ||
-		IsA(node, GrantRoleStmt) || IsA(node, DropRoleStmt) || IsA(node, AlterRoleStmt) ||
-		(IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_ROLE))
+	if (changes_roles(node))
 		roles_changed = true;
 	else if (IsA(node, GrantStmt) && ((GrantStmt *) node)->objtype == OBJECT_SCHEMA)
 	{
@@ -161,37 +162,58 @@ before_statement(Node *node)
 		if (evsched_store_exists())
 			evsched_effect_recheck(evsched_store_here());
 	}
-	else if (IsA(node, CreatedbStmt))
-	{
-		ListCell   *cell;
-		const char *template = "template1";
+	else if (may_change_extension(node))
+		lock_event_first(node);
+	else
+		hold_database(needed_database(node));
+}
 
+static bool
+changes_roles(Node *node)
+{
+	return IsA(node, CreateRoleStmt) || IsA(node, GrantRoleStmt) ||
+		IsA(node, DropRoleStmt) || IsA(node, AlterRoleStmt) ||
+		(IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_ROLE);
+}
+
+static bool
+may_change_extension(Node *node)
+{
+	if (IsA(node, DropStmt))
+		return ((DropStmt *) node)->removeType == OBJECT_EXTENSION ||
+			((DropStmt *) node)->removeType == OBJECT_SCHEMA;
+	return IsA(node, DropOwnedStmt) || IsA(node, AlterExtensionStmt);
+}
+
+/* The database that nobody else may be in meanwhile; InvalidOid: none. */
+static Oid
+needed_database(Node *node)
+{
+	const char *name = NULL;
+	ListCell   *cell;
+
+	if (IsA(node, CreatedbStmt))
+	{
+		name = "template1";
 		foreach(cell, ((CreatedbStmt *) node)->options)
 		{
 			DefElem    *option = lfirst_node(DefElem, cell);
 
 			if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
-				template = defGetString(option);
+				name = defGetString(option);
 		}
-		hold_database(get_database_oid(template, true));
 	}
 	else if (IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_DATABASE)
-		hold_database(get_database_oid(((RenameStmt *) node)->subname, true));
-	else if (IsA(node, DropOwnedStmt) || IsA(node, AlterExtensionStmt) ||
-			 (IsA(node, DropStmt) &&
-			  (((DropStmt *) node)->removeType == OBJECT_EXTENSION ||
-			   ((DropStmt *) node)->removeType == OBJECT_SCHEMA)))
-		lock_event_first(node);
+		name = ((RenameStmt *) node)->subname;
 	else if (IsA(node, AlterDatabaseStmt))
 	{
-		ListCell   *cell;
-
 		foreach(cell, ((AlterDatabaseStmt *) node)->options)
 		{
 			if (changes_use(lfirst_node(DefElem, cell)->defname))
-				hold_database(get_database_oid(((AlterDatabaseStmt *) node)->dbname, true));
+				name = ((AlterDatabaseStmt *) node)->dbname;
 		}
 	}
+	return name != NULL ? get_database_oid(name, true) : InvalidOid;
 }
 
 /*
