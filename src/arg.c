@@ -59,6 +59,15 @@ evsched_arg_required_queue(text *queue)
 	return evsched_arg_queue(queue);
 }
 
+/* A queue that is itself what the function is about. */
+const char *
+evsched_arg_named_queue(FunctionCallInfo fcinfo, int n)
+{
+	if (PG_ARGISNULL(n))
+		evsched_arg_refuse("queue must not be null", "Name the queue.");
+	return evsched_arg_queue(PG_GETARG_TEXT_PP(n));
+}
+
 /* A key, or NULL. */
 text *
 evsched_arg_key(text *key)

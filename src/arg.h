@@ -22,6 +22,7 @@ extern const char *evsched_arg_clip(const char *given);
 
 extern const char *evsched_arg_queue(text *queue);
 extern const char *evsched_arg_required_queue(text *queue);
+extern const char *evsched_arg_named_queue(FunctionCallInfo fcinfo, int n);
 extern text *evsched_arg_key(text *key);
 extern int	evsched_arg_word(text *word, const char *argument, const char *const *words,
 							 int num_words);

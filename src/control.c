@@ -153,12 +153,9 @@ pause_queue(FunctionCallInfo fcinfo, bool pause, const char *function)
 {
 	EvschedCaller caller;
 	Datum		values[2];
-	const char *queue;
+	const char *queue = evsched_arg_named_queue(fcinfo, 0);
 	bool		changed;
 
-	if (PG_ARGISNULL(0))
-		evsched_arg_refuse("queue must not be null", "Name the queue.");
-	queue = evsched_arg_queue(PG_GETARG_TEXT_PP(0));
 	PreventCommandIfReadOnly(pause ? "evsched.pause_queue()" : "evsched.resume_queue()");
 	evsched_store_require_current();
 	evsched_right_require_queue_control(queue, function);

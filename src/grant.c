@@ -26,7 +26,6 @@
 #include "statement.h"
 #include "store.h"
 
-static const char *queue_argument(FunctionCallInfo fcinfo, int n);
 static Oid	role_argument(FunctionCallInfo fcinfo, int n);
 static void change_grant(FunctionCallInfo fcinfo, bool grant, const char *function);
 static void require_ownable(const char *queue);
@@ -43,7 +42,7 @@ PG_FUNCTION_INFO_V1(evsched_sql_grant_usage);
 Datum
 evsched_sql_create_queue(PG_FUNCTION_ARGS)
 {
-	const char *queue = queue_argument(fcinfo, 0);
+	const char *queue = evsched_arg_named_queue(fcinfo, 0);
 	Interval   *retry_delay = evsched_arg_interval(fcinfo, 2);
 	Oid			role = GetUserId();
 	EvschedCaller caller;
@@ -124,14 +123,6 @@ evsched_sql_grant_usage(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-static const char *
-queue_argument(FunctionCallInfo fcinfo, int n)
-{
-	if (PG_ARGISNULL(n))
-		evsched_arg_refuse("queue must not be null", "Name the queue.");
-	return evsched_arg_queue(PG_GETARG_TEXT_PP(n));
-}
-
 static Oid
 role_argument(FunctionCallInfo fcinfo, int n)
 {
@@ -143,7 +134,7 @@ role_argument(FunctionCallInfo fcinfo, int n)
 static void
 change_grant(FunctionCallInfo fcinfo, bool grant, const char *function)
 {
-	const char *queue = queue_argument(fcinfo, 0);
+	const char *queue = evsched_arg_named_queue(fcinfo, 0);
 	Oid			role = role_argument(fcinfo, 1);
 	EvschedCaller caller;
 	Datum		values[3];

@@ -31,7 +31,7 @@
 #define MAX_SETTING_COLUMNS	8
 
 static bool is_known(Relation relation, HeapTuple tuple);
-static void adopt(EvschedStore store, Relation relation, HeapTuple tuple);
+static void adopt(Relation relation, HeapTuple tuple);
 static bool is_subscribed(Oid relation);
 static EvschedPlace read_place(HeapTuple tuple, TupleDesc desc, char *queue);
 
@@ -63,7 +63,7 @@ evsched_sql_note_change(PG_FUNCTION_ARGS)
 	{
 		evsched_right_require(queue, EVSCHED_RIGHT_POST);
 		if (IsLogicalWorker())
-			adopt(store, trigger->tg_relation, trigger->tg_trigtuple);
+			adopt(trigger->tg_relation, trigger->tg_trigtuple);
 		evsched_effect_due(store, queue, place);
 		evsched_effect_count(store, queue, EVSCHED_COUNT_POSTED, 1);
 	}
@@ -150,14 +150,14 @@ is_known(Relation relation, HeapTuple tuple)
  * owners are replicated as well, it is part of a copy, which start() binds.
  */
 static void
-adopt(EvschedStore store, Relation relation, HeapTuple tuple)
+adopt(Relation relation, HeapTuple tuple)
 {
 	bool		isnull;
 	Datum		owner = heap_getattr(tuple, EVSCHED_EVENT_OWNER, RelationGetDescr(relation), &isnull);
 
 	if (!isnull && !OidIsValid(evsched_role_of(DatumGetInt32(owner))) &&
 		!is_subscribed(get_relname_relid("role", RelationGetNamespace(relation))))
-		evsched_role_adopt(store, DatumGetInt32(owner));
+		evsched_role_adopt(DatumGetInt32(owner));
 }
 
 /* In a worker of logical replication: does its subscription bring this table, too? */

@@ -149,12 +149,10 @@ evsched_role_is_known(int32 number, const char *name, const char *origin)
 
 /* An event that another system has sent belongs to whoever brings it in here. */
 void
-evsched_role_adopt(EvschedStore store, int32 number)
+evsched_role_adopt(int32 number)
 {
 	EvschedCaller caller;
 
-	if (OidIsValid(evsched_role_of(number)))
-		return;
 	evsched_statement_begin(&caller);
 	if (add_number(number, caller.user))
 		bind_number(number, caller.user);

@@ -10,7 +10,7 @@
 extern void evsched_role_init(void);
 extern Oid	evsched_role_of(int32 number);
 extern bool evsched_role_is_known(int32 number, const char *name, const char *origin);
-extern void evsched_role_adopt(EvschedStore store, int32 number);
+extern void evsched_role_adopt(int32 number);
 extern bool evsched_role_bind_all(void);
 extern bool evsched_role_is_restored(void);
 extern void evsched_role_follow_all(void);
