@@ -23,13 +23,14 @@
 #include "role.h"
 #include "setting.h"
 #include "shared.h"
+#include "stat_view.h"
 #include "statement.h"
 #include "store.h"
 
 #define CHECK_COLUMNS	4
 #define SERVER_COLUMNS	12
 
-static Interval *lease_age(EvschedStore store, int *num_leases);
+static Interval *lease_age(EvschedStore store);
 
 PG_FUNCTION_INFO_V1(evsched_sql_check);
 PG_FUNCTION_INFO_V1(evsched_sql_server);
@@ -66,7 +67,7 @@ evsched_sql_server(PG_FUNCTION_ARGS)
 	Datum		values[SERVER_COLUMNS] = {0};
 	bool		nulls[SERVER_COLUMNS] = {0};
 	bool		ready = evsched_shared_ready();
-	int			num_leases = 0;
+	EvschedUsage usage = {0};
 	int			pid = 0;
 	Interval   *age = NULL;
 	TupleDesc	desc;
@@ -77,7 +78,8 @@ evsched_sql_server(PG_FUNCTION_ARGS)
 	if (ready)
 	{
 		pid = evsched_database_scheduler_pid(MyDatabaseId);
-		age = lease_age(evsched_store_here(), &num_leases);
+		age = lease_age(evsched_store_here());
+		usage = evsched_stat_view_usage();
 	}
 	values[0] = BoolGetDatum(ready);
 	values[1] = BoolGetDatum(evsched_enabled);
@@ -89,7 +91,7 @@ evsched_sql_server(PG_FUNCTION_ARGS)
 	values[6] = BoolGetDatum(evsched_setting_is_stopped());
 	values[7] = CStringGetTextDatum(evsched_role_origin());
 	values[8] = BoolGetDatum(evsched_fence);
-	values[9] = Int32GetDatum(num_leases);
+	values[9] = Int32GetDatum(usage.leases);
 	values[10] = Int32GetDatum(evsched_max_leases);
 	values[11] = IntervalPGetDatum(age);
 	nulls[11] = age == NULL;
@@ -98,7 +100,7 @@ evsched_sql_server(PG_FUNCTION_ARGS)
 
 /* How long the oldest lease has been held; NULL: nothing is delivered. */
 static Interval *
-lease_age(EvschedStore store, int *num_leases)
+lease_age(EvschedStore store)
 {
 	EvschedLease *leases;
 	Interval   *age;
@@ -107,7 +109,6 @@ lease_age(EvschedStore store, int *num_leases)
 
 	for (int i = 0; i < n; i++)
 		granted_at = Min(granted_at, leases[i].granted_at);
-	*num_leases = n;
 	if (n == 0)
 		return NULL;
 	age = palloc0(sizeof(Interval));
