@@ -25,6 +25,7 @@
 #include "role.h"
 #include "store.h"
 
+static void refuse_call(const char *function, const char *hint);
 static bool is_open(EvschedGate *gate);
 
 PG_FUNCTION_INFO_V1(evsched_sql_sees);
@@ -160,24 +161,16 @@ evsched_right_monitors(void)
 void
 evsched_right_require_monitor(const char *function)
 {
-	if (evsched_right_monitors())
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for evsched.%s", function),
-			 errhint("A superuser, the owner of the database or a member of pg_monitor may call it.")));
+	if (!evsched_right_monitors())
+		refuse_call(function, "A superuser, the owner of the database or a member of pg_monitor may call it.");
 }
 
 /* Raises 42501 unless current_user is a superuser, or the owner of the database. */
 void
 evsched_right_require_control(const char *function)
 {
-	if (evsched_right_controls())
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for evsched.%s", function),
-			 errhint("A superuser or the owner of the database may call it.")));
+	if (!evsched_right_controls())
+		refuse_call(function, "A superuser or the owner of the database may call it.");
 }
 
 /* Raises 42501 unless so, or current_user owns the queue. */
@@ -231,6 +224,15 @@ evsched_sql_sees(PG_FUNCTION_ARGS)
 	text_to_cstring_buffer(PG_GETARG_TEXT_PP(1), queue, sizeof(queue));
 	PG_RETURN_BOOL(evsched_right_sees(GetUserId(), PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0),
 									  queue));
+}
+
+static void
+refuse_call(const char *function, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for evsched.%s", function),
+			 errhint("%s", hint)));
 }
 
 static bool

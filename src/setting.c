@@ -38,6 +38,7 @@ static bool stopped;
 static bool stale = true;		/* something has changed */
 
 static void forget(Datum arg, Oid relation);
+static void take_in_changes(void);
 static void start_again(void);
 static void load(EvschedSetting *setting);
 static EvschedSetting *remember(const EvschedSetting *loaded);
@@ -57,9 +58,7 @@ evsched_setting_find(const char *queue)
 	char		key[EVSCHED_QUEUE_BYTES + 1] = {0};
 	EvschedSetting *setting;
 
-	AcceptInvalidationMessages();
-	if (stale)
-		start_again();
+	take_in_changes();
 	if (last != NULL && strcmp(last->queue, queue) == 0)
 		return last;
 	strlcpy(key, queue, sizeof(key));
@@ -84,9 +83,7 @@ evsched_setting_is_stopped(void)
 	bool		isnull;
 	bool		found = false;
 
-	AcceptInvalidationMessages();
-	if (stale)
-		start_again();
+	take_in_changes();
 	if (know_stopped)
 		return stopped;
 	if (evsched_store_is_current())
@@ -137,6 +134,15 @@ forget(Datum arg, Oid relation)
 {
 	if (relation == InvalidOid || evsched_store_is_setting(relation))
 		stale = true;
+}
+
+/* What was committed by now is to be read anew. */
+static void
+take_in_changes(void)
+{
+	AcceptInvalidationMessages();
+	if (stale)
+		start_again();
 }
 
 static void
