@@ -53,6 +53,15 @@
  */
 #define EVSCHED_CLIENT_SOCKET	(*(pgsocket *) MyProcPort)
 
+/* What a check hook leaves for the assign hook. */
+#if PG_VERSION_NUM >= 160000
+#define evsched_guc_alloc(size)		guc_malloc(LOG, size)
+#define evsched_guc_release(p)		guc_free(p)
+#else
+#define evsched_guc_alloc(size)		malloc(size)
+#define evsched_guc_release(p)		free(p)
+#endif
+
 #if PG_VERSION_NUM >= 170000
 #define evsched_create_wait_set(n)	CreateWaitEventSet(NULL, n)
 #else

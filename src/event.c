@@ -56,6 +56,29 @@ evsched_event_is_job(TupleTableSlot *row)
 	return evsched_event_has(row, EVSCHED_EVENT_COMMAND);
 }
 
+/* Does the row stand for a series?  Then it is never due itself. */
+bool
+evsched_event_is_series(TupleTableSlot *row)
+{
+	return evsched_event_recurring(row) == evsched_event_id(row);
+}
+
+bool
+evsched_event_is_paused(TupleTableSlot *row)
+{
+	return evsched_event_has(row, EVSCHED_EVENT_PAUSED) &&
+		DatumGetBool(evsched_event_value(row, EVSCHED_EVENT_PAUSED));
+}
+
+/* The series it belongs to, or stands for; 0: none. */
+int64
+evsched_event_recurring(TupleTableSlot *row)
+{
+	if (!evsched_event_has(row, EVSCHED_EVENT_RECURRING))
+		return 0;
+	return DatumGetInt64(evsched_event_value(row, EVSCHED_EVENT_RECURRING));
+}
+
 /* Copies the queue's name into EVSCHED_QUEUE_BYTES + 1 bytes. */
 void
 evsched_event_queue(TupleTableSlot *row, char *name)

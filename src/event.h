@@ -24,9 +24,16 @@ enum
 	EVSCHED_EVENT_RETRY_DELAY,
 	EVSCHED_EVENT_RECURRING,
 	EVSCHED_EVENT_COMMAND,
-	EVSCHED_EVENT_LAST_ERROR
+	EVSCHED_EVENT_LAST_ERROR,
+	EVSCHED_EVENT_PLANNED_AT,
+	EVSCHED_EVENT_RUN_TIMEOUT,
+	EVSCHED_EVENT_BODY,
+	EVSCHED_EVENT_HANDLES,
+	EVSCHED_EVENT_NUM_LOST,
+	EVSCHED_EVENT_PAUSED,
+	EVSCHED_EVENT_FOR_ALL
 };
-#define EVSCHED_EVENT_COLUMNS	EVSCHED_EVENT_LAST_ERROR
+#define EVSCHED_EVENT_COLUMNS	EVSCHED_EVENT_FOR_ALL
 
 /* A value of a row's column, and whether there is one. */
 #define evsched_event_value(row, column)	((row)->tts_values[(column) - 1])
@@ -38,6 +45,9 @@ extern int	evsched_event_num_retries(TupleTableSlot *row);
 extern int	evsched_event_next_retry(TupleTableSlot *row);
 extern int32 evsched_event_owner(TupleTableSlot *row);
 extern bool evsched_event_is_job(TupleTableSlot *row);
+extern bool evsched_event_is_series(TupleTableSlot *row);
+extern bool evsched_event_is_paused(TupleTableSlot *row);
+extern int64 evsched_event_recurring(TupleTableSlot *row);
 extern void evsched_event_queue(TupleTableSlot *row, char *name);
 extern TimestampTz evsched_event_retry_at(TupleTableSlot *row, TimestampTz now,
 										  const Interval *delay);

@@ -16,6 +16,8 @@
 #include "pgtime.h"
 #include "utils/guc.h"
 
+#include "pool.h"
+
 int			evsched_max_leases = 100000;
 int			evsched_max_queues = 4096;
 int			evsched_max_listeners = 512;
@@ -102,6 +104,7 @@ evsched_guc_init(void)
 							   "Time zone of schedules that name none; empty: the server's TimeZone.",
 							   NULL, &evsched_time_zone, evsched_time_zone,
 							   PGC_SIGHUP, 0, check_time_zone, NULL, NULL);
+	evsched_pool_init();
 	MarkGUCPrefixReserved(EVSCHED_NAME);
 }
 

@@ -22,39 +22,12 @@
 
 #include "arg.h"
 #include "effect.h"
-#include "lease.h"
-#include "right.h"
-#include "role.h"
-#include "shared.h"
-#include "statement.h"
-#include "stop.h"
-#include "table.h"
+#include "entry.h"
+#include "pool.h"
+#include "series.h"
 
 /* How many rows of post_many are put into the table at a time. */
 #define PAGE_ROWS		1000
-
-typedef enum OnConflict
-{
-	ON_CONFLICT_REPLACE,
-	ON_CONFLICT_KEEP,
-	ON_CONFLICT_ERROR
-} OnConflict;
-
-static const char *const on_conflict_words[] = {"replace", "keep", "error"};
-
-/* An event to be. */
-typedef struct Post
-{
-	const char *queue;
-	TimestampTz due_at;
-	Datum		payload;
-	text	   *key;			/* may be NULL */
-	bool		has_max_retries;
-	int32		max_retries;
-	Interval   *retry_delay;	/* may be NULL */
-	OnConflict	on_conflict;
-	int32		owner;
-} Post;
 
 /* Events to be that differ in payload, time and key. */
 typedef struct Batch
@@ -67,49 +40,39 @@ typedef struct Batch
 	int64	   *ids;			/* given to them */
 } Batch;
 
-/* The event that holds a key. */
-typedef struct Holder
-{
-	bool		exists;
-	int32		owner;			/* 0: none */
-	EvschedPlace place;
-} Holder;
+static const char *const deliver_words[] = {"one", "all"};
 
-static Datum post_one(FunctionCallInfo fcinfo, TimestampTz due_at);
-static void read_options(FunctionCallInfo fcinfo, int queue, Post *post);
-static void open_for_post(EvschedTable *table, Post *post, const char *command);
-static void warn_unless_loaded(void);
-static void make_row(const Post *post, int64 id, Datum *values, bool *nulls);
-static int64 insert_event(EvschedTable *table, const Post *post);
-static int64 insert_with_key(EvschedTable *table, const Post *post);
-static void refuse_key(const Post *post);
-static Holder lock_holder(EvschedTable *table, const Post *post);
-static bool try_insert(const Post *post, int64 id);
-static void replace_holder(const Post *post, int64 id);
+static Datum post_one(FunctionCallInfo fcinfo, TimestampTz due_at, bool says_when);
+static void read_options(FunctionCallInfo fcinfo, int queue, EvschedEntry *entry);
 static void read_batch(FunctionCallInfo fcinfo, Batch *batch);
-static void insert_keyed(EvschedTable *table, Post *post, Batch *batch);
-static void insert_pages(EvschedTable *table, Post *post, Batch *batch);
+static void insert_keyed(EvschedTable *table, EvschedEntry *entry, Batch *batch);
+static void insert_pages(EvschedTable *table, EvschedEntry *entry, Batch *batch);
 
 PG_FUNCTION_INFO_V1(evsched_sql_post);
 PG_FUNCTION_INFO_V1(evsched_sql_post_at);
 PG_FUNCTION_INFO_V1(evsched_sql_post_many);
 
-/* post(payload, delay, queue, key, max_retries, on_conflict, retry_delay) */
+/*
+ * post(payload, delay, queue, key, max_retries, on_conflict, retry_delay,
+ *		every, cron, time_zone, deliver, missed)
+ */
 Datum
 evsched_sql_post(PG_FUNCTION_ARGS)
 {
-	return post_one(fcinfo, evsched_arg_due_after(evsched_arg_interval(fcinfo, 1),
-												  GetCurrentTimestamp()));
+	TimestampTz now = GetCurrentTimestamp();
+
+	return post_one(fcinfo, evsched_arg_due_after(evsched_arg_interval(fcinfo, 1), now),
+					evsched_arg_interval(fcinfo, 1) != NULL);
 }
 
-/* post_at(payload, due_at, queue, key, max_retries, on_conflict, retry_delay) */
+/* post_at(payload, due_at, ... as post ...) */
 Datum
 evsched_sql_post_at(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(1))
 		evsched_arg_refuse("due_at must not be null",
 						   "Give a time, 'infinity' to wait until rescheduled, or use post.");
-	return post_one(fcinfo, PG_GETARG_TIMESTAMPTZ(1));
+	return post_one(fcinfo, PG_GETARG_TIMESTAMPTZ(1), true);
 }
 
 /* post_many(payloads, delays, queue, keys, max_retries, on_conflict, retry_delay) */
@@ -118,16 +81,16 @@ evsched_sql_post_many(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	EvschedTable table;
-	Post		post = {0};
+	EvschedEntry entry = {0};
 	Batch		batch;
 
 	read_batch(fcinfo, &batch);
-	read_options(fcinfo, 2, &post);
-	open_for_post(&table, &post, "evsched.post_many()");
+	read_options(fcinfo, 2, &entry);
+	evsched_entry_open(&table, &entry, "evsched.post_many()");
 	if (batch.keys == NULL)
-		insert_pages(&table, &post, &batch);
+		insert_pages(&table, &entry, &batch);
 	else
-		insert_keyed(&table, &post, &batch);
+		insert_keyed(&table, &entry, &batch);
 	evsched_table_close(&table);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
@@ -141,27 +104,40 @@ evsched_sql_post_many(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* post and post_at differ in their second argument only. */
+/*
+ * post and post_at differ in their second argument only.  Where that does not say when,
+ * a series says so itself.
+ */
 static Datum
-post_one(FunctionCallInfo fcinfo, TimestampTz due_at)
+post_one(FunctionCallInfo fcinfo, TimestampTz due_at, bool says_when)
 {
-	EvschedTable table;
-	Post		post = {0};
-	int64		id;
+	EvschedEntry entry = {.due_at = due_at};
+	EvschedSeriesTerms terms = {
+		.period = evsched_arg_interval(fcinfo, 7),
+		.schedule = (text *) evsched_arg_pointer(fcinfo, 8),
+		.time_zone = (text *) evsched_arg_pointer(fcinfo, 9),
+		.missed = evsched_series_missed((text *) evsched_arg_pointer(fcinfo, 11)),
+		.overlap = EVSCHED_OVERLAP_PARALLEL,
+		.has_start = says_when,
+		.start_at = due_at
+	};
 
 	if (PG_ARGISNULL(0))
 		evsched_arg_refuse("payload must not be null",
 						   "Give a jsonb value; JSON null, written 'null', is one.");
-	post.payload = PG_GETARG_DATUM(0);
-	post.due_at = due_at;
-	post.key = evsched_arg_key(PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
-	read_options(fcinfo, 2, &post);
-
-	open_for_post(&table, &post, "evsched.post()");
-	id = insert_event(&table, &post);
-	evsched_table_close(&table);
-	EVSCHED_STOP("post inserted");
-	PG_RETURN_INT64(id);
+	entry.payload = (struct varlena *) PG_GETARG_POINTER(0);
+	entry.key = evsched_arg_key(PG_ARGISNULL(3) ? NULL : PG_GETARG_TEXT_PP(3));
+	read_options(fcinfo, 2, &entry);
+	entry.for_all = evsched_arg_word((text *) evsched_arg_pointer(fcinfo, 10), "deliver",
+									 deliver_words, lengthof(deliver_words)) == 1;
+	if (entry.for_all && !(entry.has_max_retries && entry.max_retries == 0))
+		evsched_arg_refuse("deliver 'all' needs max_retries 0",
+						   "Nobody confirms for all; post with max_retries => 0.");
+	if (terms.period != NULL || terms.schedule != NULL)
+		PG_RETURN_INT64(evsched_series_post(&entry, &terms, "evsched.post()"));
+	if (terms.time_zone != NULL)
+		evsched_arg_refuse("time_zone is for a series", "Give every or cron as well.");
+	PG_RETURN_INT64(evsched_entry_post(&entry, "evsched.post()"));
 }
 
 /* The arrays of post_many: payloads, delays and keys. */
@@ -207,213 +183,36 @@ read_batch(FunctionCallInfo fcinfo, Batch *batch)
 
 /* queue, (key or keys), max_retries, on_conflict and retry_delay, from number `queue` on */
 static void
-read_options(FunctionCallInfo fcinfo, int queue, Post *post)
+read_options(FunctionCallInfo fcinfo, int queue, EvschedEntry *entry)
 {
-	post->queue = evsched_arg_queue(PG_ARGISNULL(queue) ? NULL : PG_GETARG_TEXT_PP(queue));
-	post->has_max_retries = !PG_ARGISNULL(queue + 2);
-	if (post->has_max_retries)
-		post->max_retries = evsched_arg_max_retries(PG_GETARG_INT32(queue + 2));
-	post->on_conflict = evsched_arg_word(PG_ARGISNULL(queue + 3) ? NULL : PG_GETARG_TEXT_PP(queue + 3),
-										 "on_conflict", on_conflict_words,
-										 lengthof(on_conflict_words));
-	post->retry_delay = evsched_arg_interval(fcinfo, queue + 4);
-	evsched_arg_retry_delay(post->retry_delay);
-}
-
-static void
-open_for_post(EvschedTable *table, Post *post, const char *command)
-{
-	warn_unless_loaded();
-	evsched_table_open_for_write(table, command);
-	evsched_right_require(post->queue, EVSCHED_RIGHT_POST);
-	post->owner = evsched_role_number(table->store, GetUserId());
-}
-
-/* The event is stored all the same: once for each session is enough. */
-static void
-warn_unless_loaded(void)
-{
-	static bool warned = false;
-
-	if (warned || evsched_shared_ready())
-		return;
-	ereport(WARNING,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("evsched is not loaded at server start; events are stored but not delivered"),
-			 errhint("Add evsched to shared_preload_libraries and restart the server.")));
-	warned = true;
-}
-
-static void
-make_row(const Post *post, int64 id, Datum *values, bool *nulls)
-{
-	memset(values, 0, EVSCHED_EVENT_COLUMNS * sizeof(Datum));
-	memset(nulls, true, EVSCHED_EVENT_COLUMNS * sizeof(bool));
-
-#define SET(column, value) \
-	(values[(column) - 1] = (value), nulls[(column) - 1] = false)
-	SET(EVSCHED_EVENT_ID, Int64GetDatum(id));
-	SET(EVSCHED_EVENT_DUE_AT, TimestampTzGetDatum(post->due_at));
-	SET(EVSCHED_EVENT_NUM_RETRIES, Int32GetDatum(0));
-	SET(EVSCHED_EVENT_OWNER, Int32GetDatum(post->owner));
-	if (post->has_max_retries)
-		SET(EVSCHED_EVENT_MAX_RETRIES, Int32GetDatum(post->max_retries));
-	SET(EVSCHED_EVENT_QUEUE, CStringGetTextDatum(post->queue));
-	SET(EVSCHED_EVENT_PAYLOAD, post->payload);
-	if (post->key != NULL)
-		SET(EVSCHED_EVENT_KEY, PointerGetDatum(post->key));
-	if (post->retry_delay != NULL)
-		SET(EVSCHED_EVENT_RETRY_DELAY, IntervalPGetDatum(post->retry_delay));
-#undef SET
-}
-
-static int64
-insert_event(EvschedTable *table, const Post *post)
-{
-	Datum		values[EVSCHED_EVENT_COLUMNS];
-	bool		nulls[EVSCHED_EVENT_COLUMNS];
-	int64		id;
-
-	if (post->key != NULL)
-		return insert_with_key(table, post);
-	id = evsched_table_next_id(table);
-	make_row(post, id, values, nulls);
-	evsched_table_insert(table, values, nulls);
-	evsched_effect_due(table->store, post->queue, (EvschedPlace) {post->due_at, id});
-	evsched_effect_count(table->store, post->queue, EVSCHED_COUNT_POSTED, 1);
-	return id;
-}
-
-/*
- * Whoever holds the key already, we learn by locking its row or by running into
- * its index entry; it may be gone again before we can lock it, hence the loop.
- * A delivered event cannot be replaced: it loses the key to a new one.
- */
-static int64
-insert_with_key(EvschedTable *table, const Post *post)
-{
-	EvschedCaller caller;
-	int64		id = 0;
-
-	evsched_statement_begin(&caller);
-	for (;;)
-	{
-		Holder		holder;
-
-		CHECK_FOR_INTERRUPTS();
-		holder = lock_holder(table, post);
-		if (holder.exists && !evsched_right_sees(caller.user, holder.owner, post->queue))
-			refuse_key(post);
-		if (holder.exists && post->on_conflict == ON_CONFLICT_ERROR)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNIQUE_VIOLATION),
-					 errmsg("key \"%s\" exists in queue \"%s\"",
-							text_to_cstring(post->key), post->queue),
-					 errhint("Post with on_conflict 'replace' or 'keep', or cancel it first.")));
-		if (holder.exists)
-		{
-			id = holder.place.id;
-			if (post->on_conflict == ON_CONFLICT_KEEP)
-				break;
-			if (!evsched_shared_ready() || !evsched_lease_exists(table->store, id))
-			{
-				replace_holder(post, id);
-				break;
-			}
-			evsched_statement_run(EVSCHED_STMT_KEY_DROP,
-								  (Datum[]) {Int64GetDatum(id)}, NULL);
-		}
-		id = evsched_table_next_id(table);
-		if (try_insert(post, id))
-			break;
-	}
-	evsched_statement_end(&caller);
-	return id;
-}
-
-/* It is somebody else's; no more is told of it. */
-static void
-refuse_key(const Post *post)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for key \"%s\" in queue \"%s\"",
-					text_to_cstring(post->key), post->queue),
-			 errhint("Post with another key.")));
-}
-
-/*
- * While the row is locked, a turn passes over it: the scheduler is to look
- * again when we are through, whichever way.
- */
-static Holder
-lock_holder(EvschedTable *table, const Post *post)
-{
-	Datum		values[2] = {CStringGetTextDatum(post->queue), PointerGetDatum(post->key)};
-	Holder		holder = {0};
-	bool		isnull;
-
-	holder.exists = evsched_statement_run(EVSCHED_STMT_KEY_LOCK, values, NULL) > 0;
-	if (!holder.exists)
-		return holder;
-	holder.place.id = DatumGetInt64(evsched_statement_value(0, 1, &isnull));
-	holder.owner = DatumGetInt32(evsched_statement_value(0, 2, &isnull));
-	holder.place.due_at = DatumGetTimestampTz(evsched_statement_value(0, 3, &isnull));
-	evsched_effect_due(table->store, post->queue, holder.place);
-	evsched_effect_back(table->store, post->queue, holder.place);
-	return holder;
-}
-
-/* False when another event has got the key. */
-static bool
-try_insert(const Post *post, int64 id)
-{
-	Datum		values[8] = {
-		Int64GetDatum(id), TimestampTzGetDatum(post->due_at), Int32GetDatum(post->owner),
-		Int32GetDatum(post->max_retries), CStringGetTextDatum(post->queue), post->payload,
-		PointerGetDatum(post->key), IntervalPGetDatum(post->retry_delay)
-	};
-	char		nulls[] = "        ";
-
-	if (!post->has_max_retries)
-		nulls[3] = 'n';
-	if (post->retry_delay == NULL)
-		nulls[7] = 'n';
-	return evsched_statement_run(EVSCHED_STMT_KEY_INSERT, values, nulls) == 1;
-}
-
-static void
-replace_holder(const Post *post, int64 id)
-{
-	Datum		values[6] = {
-		Int64GetDatum(id), TimestampTzGetDatum(post->due_at), Int32GetDatum(post->owner),
-		Int32GetDatum(post->max_retries), post->payload, IntervalPGetDatum(post->retry_delay)
-	};
-	char		nulls[] = "      ";
-
-	if (!post->has_max_retries)
-		nulls[3] = 'n';
-	if (post->retry_delay == NULL)
-		nulls[5] = 'n';
-	evsched_statement_run(EVSCHED_STMT_KEY_REPLACE, values, nulls);
+	entry->queue = evsched_arg_queue(PG_ARGISNULL(queue) ? NULL : PG_GETARG_TEXT_PP(queue));
+	evsched_pool_refuse(entry->queue);
+	entry->has_max_retries = !PG_ARGISNULL(queue + 2);
+	if (entry->has_max_retries)
+		entry->max_retries = evsched_arg_max_retries(PG_GETARG_INT32(queue + 2));
+	entry->on_conflict = evsched_entry_on_conflict(PG_ARGISNULL(queue + 3) ? NULL : PG_GETARG_TEXT_PP(queue + 3));
+	entry->retry_delay = evsched_arg_interval(fcinfo, queue + 4);
+	evsched_arg_retry_delay(entry->retry_delay);
 }
 
 /* Events with keys: one after the other. */
 static void
-insert_keyed(EvschedTable *table, Post *post, Batch *batch)
+insert_keyed(EvschedTable *table, EvschedEntry *entry, Batch *batch)
 {
+	bool		kept;
+
 	for (int i = 0; i < batch->n; i++)
 	{
-		post->key = batch->key_nulls[i] ? NULL : DatumGetTextPP(batch->keys[i]);
-		post->payload = batch->payloads[i];
-		post->due_at = batch->due_at[i];
-		batch->ids[i] = insert_event(table, post);
+		entry->key = batch->key_nulls[i] ? NULL : DatumGetTextPP(batch->keys[i]);
+		entry->payload = (struct varlena *) DatumGetPointer(batch->payloads[i]);
+		entry->due_at = batch->due_at[i];
+		batch->ids[i] = evsched_entry_insert(table, entry, &kept);
 	}
 }
 
 /* Events without keys: whole pages at a time. */
 static void
-insert_pages(EvschedTable *table, Post *post, Batch *batch)
+insert_pages(EvschedTable *table, EvschedEntry *entry, Batch *batch)
 {
 	TupleTableSlot **rows = palloc(sizeof(TupleTableSlot *) * Min(Max(batch->n, 1), PAGE_ROWS));
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "evsched post_many",
@@ -427,15 +226,17 @@ insert_pages(EvschedTable *table, Post *post, Batch *batch)
 
 		for (int i = 0; i < size; i++)
 		{
+			Datum		values[EVSCHED_EVENT_COLUMNS];
+			bool		nulls[EVSCHED_EVENT_COLUMNS];
 			int			k = done + i;
 
-			post->payload = batch->payloads[k];
-			post->due_at = batch->due_at[k];
+			entry->payload = (struct varlena *) DatumGetPointer(batch->payloads[k]);
+			entry->due_at = batch->due_at[k];
 			batch->ids[k] = evsched_table_next_id(table);
-			first = evsched_place_min(first, (EvschedPlace) {post->due_at, batch->ids[k]});
+			first = evsched_place_min(first, (EvschedPlace) {entry->due_at, batch->ids[k]});
 			rows[i] = MakeSingleTupleTableSlot(RelationGetDescr(table->relation), &TTSOpsVirtual);
-			make_row(post, batch->ids[k], rows[i]->tts_values, rows[i]->tts_isnull);
-			ExecStoreVirtualTuple(rows[i]);
+			evsched_entry_fill(entry, batch->ids[k], values, nulls);
+			evsched_table_fill(table, rows[i], values, nulls);
 		}
 		evsched_table_insert_many(table, rows, size);
 		for (int i = 0; i < size; i++)
@@ -446,6 +247,6 @@ insert_pages(EvschedTable *table, Post *post, Batch *batch)
 	MemoryContextDelete(context);
 	if (batch->n == 0)
 		return;
-	evsched_effect_due(table->store, post->queue, first);
-	evsched_effect_count(table->store, post->queue, EVSCHED_COUNT_POSTED, batch->n);
+	evsched_effect_due(table->store, entry->queue, first);
+	evsched_effect_count(table->store, entry->queue, EVSCHED_COUNT_POSTED, batch->n);
 }

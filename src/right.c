@@ -22,6 +22,7 @@
 
 #include "compat.h"
 #include "event.h"
+#include "pool.h"
 #include "role.h"
 #include "store.h"
 
@@ -35,8 +36,12 @@ PG_FUNCTION_INFO_V1(evsched_sql_may_post);
 bool
 evsched_right_has(Oid role, const char *queue, EvschedRight right)
 {
-	const EvschedSetting *setting = evsched_setting_find(queue);
+	const EvschedSetting *setting;
 
+	/* What is in a pool is its workers', and nobody else's. */
+	if (right == EVSCHED_RIGHT_CONSUME && evsched_pool_exists(queue))
+		return superuser_arg(role);
+	setting = evsched_setting_find(queue);
 	if (!setting->owned || evsched_right_is_member(role, setting->owner))
 		return true;
 	for (int i = 0; i < setting->num_grants; i++)

@@ -15,14 +15,16 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "store.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "event.h"
+#include "store.h"
 
-#define MAX_ARGS	12
+/* A statement with more has the columns of an event as arguments. */
+#define MAX_ARGS	EVSCHED_EVENT_COLUMNS
 
 typedef struct Text
 {
@@ -34,6 +36,11 @@ typedef struct Text
 
 #define EVENT_KEY_CONFLICT \
 	" ON CONFLICT (queue, key) WHERE key IS NOT NULL DO NOTHING"
+
+/* Of the columns of evsched.event. */
+#define EVENT_TYPES \
+	{INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, TEXTOID, JSONBOID, TEXTOID, INTERVALOID, \
+	INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INTERVALOID, TEXTOID, INT8OID, INT4OID, BOOLOID, BOOLOID}
 
 /*
  * Dead events that are gone live again, with their keys where these are free, else
@@ -239,24 +246,24 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	},
 	[EVSCHED_STMT_KEY_LOCK] = {
 		SPI_OK_SELECT, 2, {TEXTOID, TEXTOID},
-		"SELECT id, owner, due_at FROM evsched.event"
+		"SELECT id, owner, due_at, recurring OPERATOR(pg_catalog.=) id FROM evsched.event"
 		" WHERE queue OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2"
 		" FOR UPDATE"
 	},
 	[EVSCHED_STMT_KEY_INSERT] = {
-		SPI_OK_INSERT, 8,
-		{INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, TEXTOID, JSONBOID, TEXTOID, INTERVALOID},
-		"INSERT INTO evsched.event"
-		" (id, due_at, owner, max_retries, queue, payload, key, retry_delay)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+		SPI_OK_INSERT, EVSCHED_EVENT_COLUMNS, EVENT_TYPES,
+		"INSERT INTO evsched.event VALUES"
+		" ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)"
 		EVENT_KEY_CONFLICT
 	},
 	[EVSCHED_STMT_KEY_REPLACE] = {
-		SPI_OK_UPDATE, 6,
-		{INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, JSONBOID, INTERVALOID},
+		SPI_OK_UPDATE, EVSCHED_EVENT_COLUMNS, EVENT_TYPES,
 		"UPDATE evsched.event"
-		" SET due_at = $2, owner = $3, max_retries = $4, payload = $5, retry_delay = $6,"
-		" num_retries = 0, last_error = NULL"
+		" SET due_at = $2, num_retries = $3, owner = $4, max_retries = $5, payload = $7,"
+		" retry_delay = $9, command = $11, last_error = $12, run_timeout = $14, body = $15,"
+		" handles = $16, num_lost = $17, for_all = $19,"
+		/* Who has paused a series has paused what stands in its place, too. */
+		" paused = CASE WHEN recurring OPERATOR(pg_catalog.=) id THEN paused END"
 		" WHERE id OPERATOR(pg_catalog.=) $1"
 	},
 	[EVSCHED_STMT_KEY_DROP] = {

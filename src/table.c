@@ -56,11 +56,25 @@ void
 evsched_table_open(EvschedTable *table)
 {
 	open_table(table, AccessShareLock);
+	evsched_store_require_current();
 }
 
 /* Opens the table for writing on behalf of the named SQL function. */
 void
 evsched_table_open_for_write(EvschedTable *table, const char *command)
+{
+	PreventCommandIfReadOnly(command);
+	PreventCommandIfParallelMode(command);
+	open_table(table, RowExclusiveLock);
+	evsched_store_require_current();
+}
+
+/*
+ * The same, only to insert: that goes on while the table is that of an older version,
+ * which has no columns that this one has not.
+ */
+void
+evsched_table_open_for_insert(EvschedTable *table, const char *command)
 {
 	PreventCommandIfReadOnly(command);
 	PreventCommandIfParallelMode(command);
@@ -105,13 +119,22 @@ evsched_table_insert(EvschedTable *table, Datum *values, bool *nulls)
 
 	open_indexes(table);
 	row = table->next;
-	ExecClearTuple(row);
-	memcpy(row->tts_values, values, EVSCHED_EVENT_COLUMNS * sizeof(Datum));
-	memcpy(row->tts_isnull, nulls, EVSCHED_EVENT_COLUMNS * sizeof(bool));
-	ExecStoreVirtualTuple(row);
+	evsched_table_fill(table, row, values, nulls);
 	table_tuple_insert(table->relation, row, GetCurrentCommandId(true), 0, NULL);
 	evsched_insert_index_tuples(table->result, row, table->estate, false, false);
 	ResetPerTupleExprContext(table->estate);
+}
+
+/* Makes the values the contents of a row that is to be inserted. */
+void
+evsched_table_fill(EvschedTable *table, TupleTableSlot *row, Datum *values, bool *nulls)
+{
+	int			n = Min(RelationGetNumberOfAttributes(table->relation), EVSCHED_EVENT_COLUMNS);
+
+	ExecClearTuple(row);
+	memcpy(row->tts_values, values, n * sizeof(Datum));
+	memcpy(row->tts_isnull, nulls, n * sizeof(bool));
+	ExecStoreVirtualTuple(row);
 }
 
 /* Adds many rows, with one WAL record for each page. */
@@ -329,8 +352,6 @@ open_table(EvschedTable *table, LOCKMODE lock)
 	table->store = evsched_store_lock(lock);
 	table->context = CurrentMemoryContext;
 	table->relation = table_open(table->store.table, NoLock);
-	if (RelationGetNumberOfAttributes(table->relation) != EVSCHED_EVENT_COLUMNS)
-		evsched_store_require_current();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	table->snapshot = GetActiveSnapshot();
 	table->row = table_slot_create(table->relation, NULL);

@@ -57,9 +57,12 @@ typedef enum EvschedAttempt
 
 extern void evsched_table_open(EvschedTable *table);
 extern void evsched_table_open_for_write(EvschedTable *table, const char *command);
+extern void evsched_table_open_for_insert(EvschedTable *table, const char *command);
 extern void evsched_table_close(EvschedTable *table);
 
 extern int64 evsched_table_next_id(EvschedTable *table);
+extern void evsched_table_fill(EvschedTable *table, TupleTableSlot *row, Datum *values,
+							   bool *nulls);
 extern void evsched_table_insert(EvschedTable *table, Datum *values, bool *nulls);
 extern void evsched_table_insert_many(EvschedTable *table, TupleTableSlot **rows, int n);
 

@@ -1,0 +1,2 @@
+-- The runs of jobs.
+
