@@ -177,6 +177,8 @@ collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving)
 		const char *name = evsched_listener_get(l)->queue_name;
 		bool		known = false;
 
+		if (evsched_listener_get(l)->crew)
+			continue;
 		*serving |= evsched_listener_get(l)->max_events > 0;
 		for (int i = 0; i < n && !known; i++)
 			known = strcmp((*turns)[i].name, name) == 0;
@@ -437,7 +439,7 @@ rest_starving(Turn *turn)
 	{
 		EvschedListener *listener = evsched_listener_get(slot);
 
-		if (strcmp(listener->queue_name, turn->name) != 0 ||
+		if (listener->crew || strcmp(listener->queue_name, turn->name) != 0 ||
 			!list_member_oid(turn->hands.roles, listener->role) ||
 			evsched_listener_credit(listener) == 0)
 			continue;
