@@ -344,6 +344,10 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" SELECT o.n FROM evsched.role_binding b JOIN evsched.role_binding o"
 		" ON o.role OPERATOR(pg_catalog.=) b.role WHERE b.n OPERATOR(pg_catalog.=) $1)) LIMIT 1"
 	},
+	[EVSCHED_STMT_HANDLER_KNOWN] = {
+		SPI_OK_SELECT, 1, {INT4OID},
+		"SELECT FROM evsched.error_handler WHERE owner OPERATOR(pg_catalog.=) $1"
+	},
 	[EVSCHED_STMT_HANDLER_SET] = {
 		SPI_OK_INSERT, 2, {INT4OID, TEXTOID},
 		"INSERT INTO evsched.error_handler (owner, command) VALUES ($1, $2)"
