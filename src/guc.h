@@ -11,6 +11,7 @@ extern int	evsched_max_listeners;
 extern int	evsched_max_unconfirmed_bytes;
 extern int	evsched_write_timeout;	/* ms */
 extern int	evsched_dead_age;	/* minutes */
+extern int	evsched_max_catch_up;
 extern double evsched_max_notify_usage;
 extern bool evsched_enabled;
 extern bool evsched_fence;

@@ -314,6 +314,7 @@ hand_leased(EvschedHands *hands, EvschedHand *hand, EvschedTable *table,
 	EvschedLease lease = {
 		.store = table->store,
 		.id = place.id,
+		.recurring = evsched_event_recurring(table->row),
 		.due_at = place.due_at,
 		.deadline = hands->clock + hand->conf_timeout,
 		.bytes = hands->piece.len,

@@ -51,6 +51,7 @@ static int32 *bucket_of(EvschedStore store, int64 id);
 static int32 take_free(void);
 static int32 merge_heaps(int32 a, int32 b);
 static int32 merge_siblings(int32 first);
+static int32 next_in_heap(int32 root, int32 n);
 static void heap_insert_lease(int database, int32 n);
 static void heap_remove_lease(int database, int32 n);
 static void link_to_listener(int32 n);
@@ -124,6 +125,28 @@ evsched_lease_queue(EvschedStore store, int64 id)
 	queue = lease != NULL ? lease->queue : EVSCHED_NO_SLOT;
 	LWLockRelease(evsched_lease_lock);
 	return queue;
+}
+
+/*
+ * Is an event of that series delivered?  Awaited, the queue is looked at when one of
+ * its leases ends.  Looks at the leases of all queues of the database, unless the
+ * queue has none.
+ */
+bool
+evsched_lease_any_of(int queue, int64 recurring, bool await)
+{
+	EvschedQueue *of = evsched_queue_get(queue);
+	int32		root;
+	bool		any = false;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	root = of->num_leases == 0 ? NIL_LEASE : leases->heap[of->database];
+	for (int32 n = root; n != NIL_LEASE && !any; n = next_in_heap(root, n))
+		any = slots[n].recurring == recurring && evsched_store_equal(slots[n].store, of->store);
+	if (any && await)
+		of->starving = true;
+	LWLockRelease(evsched_lease_lock);
+	return any;
 }
 
 /* Moves a deadline back, never forth; false when there is no such lease. */
@@ -511,6 +534,21 @@ merge_siblings(int32 first)
 		pairs = next;
 	}
 	return root;
+}
+
+/* All leases of a heap, in no order of use: children, then siblings, then back up. */
+static int32
+next_in_heap(int32 root, int32 n)
+{
+	if (slots[n].heap_child != NIL_LEASE)
+		return slots[n].heap_child;
+	while (n != root && slots[n].heap_next == NIL_LEASE)
+	{
+		while (slots[slots[n].heap_prev].heap_child != n)
+			n = slots[n].heap_prev;
+		n = slots[n].heap_prev;
+	}
+	return n == root ? NIL_LEASE : slots[n].heap_next;
 }
 
 static void

@@ -18,6 +18,7 @@ typedef struct EvschedLease
 {
 	EvschedStore store;
 	int64		id;
+	int64		recurring;		/* the series of the event; 0: none */
 	uint64		serial;			/* no two grants have the same */
 	TimestampTz due_at;			/* its place, should it be given back */
 	int64		deadline;		/* µs, monotonic */
@@ -50,6 +51,7 @@ extern int64 evsched_lease_clock(void);
 /* These take the lock themselves. */
 extern bool evsched_lease_exists(EvschedStore store, int64 id);
 extern int	evsched_lease_queue(EvschedStore store, int64 id);
+extern bool evsched_lease_any_of(int queue, int64 recurring, bool await);
 extern bool evsched_lease_extend(EvschedStore store, int64 id, int64 deadline);
 extern int	evsched_lease_collect_over(int database, int64 clock,
 									   EvschedLease *over, int max);
