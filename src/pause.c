@@ -75,7 +75,7 @@ evsched_sql_run_now_key(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(evsched_key_apply(fcinfo, 0, 1, run_now, NULL));
 }
 
-/* Its lease, if it has one, runs on. */
+/* False: unknown, or so already.  Its lease, if it has one, runs on. */
 static bool
 set_paused(int64 id, void *paused)
 {
@@ -95,7 +95,7 @@ set_paused(int64 id, void *paused)
 static EvschedVerdict
 decide_pause(EvschedTable *table, void *paused)
 {
-	if (!owns_row(table->row))
+	if (!owns_row(table->row) || evsched_event_is_paused(table->row) == *(bool *) paused)
 		return EVSCHED_KEEP;
 	evsched_table_copy_next(table);
 	evsched_table_set_next(table, EVSCHED_EVENT_PAUSED, BoolGetDatum(true));
