@@ -158,8 +158,6 @@ evsched_hand_offer_job(EvschedHands *hands, EvschedTable *table, const char *poo
 
 	if (!evsched_right_may_work(role))
 		return EVSCHED_OFFER_PASSED;
-	if (hands->jobs == 0)
-		return EVSCHED_OFFER_REFUSED;
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	hand.ref.slot = evsched_crew_find(table->store, hands->slot, pool, role);
 	if (hand.ref.slot != EVSCHED_NO_SLOT)

@@ -11,6 +11,10 @@ ALTER TABLE evsched.event
     ADD COLUMN num_lost int CHECK (num_lost >= 0),
     ADD COLUMN paused boolean,
     ADD COLUMN for_all boolean;
+ALTER TABLE evsched.dead
+    ADD COLUMN run_timeout interval,
+    ADD COLUMN body text,
+    ADD COLUMN handles bigint;
 CREATE INDEX event_special ON evsched.event (recurring, planned_at) WHERE recurring IS NOT NULL OR for_all;
 
 -- These have more arguments since; see public.sql.
