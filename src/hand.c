@@ -13,6 +13,7 @@
 
 #include "utils/timestamp.h"
 
+#include "crew.h"
 #include "effect.h"
 #include "guc.h"
 #include "lease.h"
@@ -20,6 +21,7 @@
 #include "queue.h"
 #include "reader.h"
 #include "right.h"
+#include "role.h"
 #include "shared.h"
 
 /* A turn that took this long, in µs, has kept its listeners waiting. */
@@ -29,7 +31,9 @@ static List *served_roles(EvschedQueue *queue, const char *queue_name);
 static void forget_told(const EvschedHands *hands, EvschedQueue *queue, const char *queue_name);
 static void add_hand(EvschedHands *hands, int slot, int credit);
 static bool has_room(const EvschedHand *hand);
+static EvschedOffer claim_row(EvschedHands *hands, EvschedTable *table);
 static EvschedOffer lock_row(EvschedTable *table);
+static void go_on(EvschedHands *hands, EvschedTable *table);
 static EvschedOffer hand_once(EvschedHand *hand, EvschedTable *table, int bytes);
 static EvschedOffer hand_leased(EvschedHands *hands, EvschedHand *hand,
 								EvschedTable *table, EvschedLeaseKind kind);
@@ -65,7 +69,7 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name, bool se
 		EvschedListener *listener = evsched_listener_get(l);
 		int			credit = evsched_listener_credit(listener);
 
-		if (strcmp(listener->queue_name, queue_name) != 0 ||
+		if (listener->crew || strcmp(listener->queue_name, queue_name) != 0 ||
 			!list_member_oid(hands->roles, listener->role))
 			continue;
 		if (evsched_reader_is_blocked(listener))
@@ -110,7 +114,7 @@ evsched_hand_offer(EvschedHands *hands, EvschedHand *hand, EvschedTable *table, 
 		hands->unread = true;
 		return EVSCHED_OFFER_REFUSED;
 	}
-	offer = lock_row(table);
+	offer = claim_row(hands, table);
 	if (offer != EVSCHED_OFFER_TAKEN)
 		return offer;
 
@@ -125,11 +129,76 @@ evsched_hand_offer(EvschedHands *hands, EvschedHand *hand, EvschedTable *table, 
 	if (offer != EVSCHED_OFFER_TAKEN)
 		return offer;
 
+	go_on(hands, table);
 	hand->handed++;
 	if (hand->pending.data == NULL)
 		initStringInfo(&hand->pending);
 	evsched_notice_add(&hand->pending, hand->channel, &hands->piece);
 	return EVSCHED_OFFER_TAKEN;
+}
+
+/* How many jobs of a pool may be handed out. */
+void
+evsched_hand_find_workers(EvschedHands *hands, int slot, EvschedStore store, const char *pool)
+{
+	memset(hands, 0, sizeof(*hands));
+	hands->slot = slot;
+	hands->clock = evsched_lease_clock();
+	hands->told.slot = EVSCHED_NO_SLOT;
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	hands->jobs = evsched_crew_credit(store, slot, pool);
+	LWLockRelease(evsched_lease_lock);
+}
+
+/* Offers the row found last to the workers of its owner. */
+EvschedOffer
+evsched_hand_offer_job(EvschedHands *hands, EvschedTable *table, const char *pool)
+{
+	Oid			role = evsched_role_of(evsched_event_owner(table->row));
+	EvschedHand hand = {.jobs = true};
+	EvschedOffer offer;
+	int			share = 0;
+
+	if (!evsched_right_may_work(role))
+		return EVSCHED_OFFER_PASSED;
+	if (hands->jobs == 0)
+		return EVSCHED_OFFER_REFUSED;
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	hand.ref.slot = evsched_crew_find(table->store, hands->slot, pool, role);
+	if (hand.ref.slot != EVSCHED_NO_SLOT)
+	{
+		hand.ref.generation = evsched_listener_get(hand.ref.slot)->generation;
+		share = evsched_crew_share(evsched_listener_get(hand.ref.slot), hands->clock) -
+			evsched_hand_count_jobs(hands, role);
+	}
+	LWLockRelease(evsched_lease_lock);
+	if (share <= 0)
+	{
+		hands->waiting_roles = list_append_unique_oid(hands->waiting_roles, role);
+		return EVSCHED_OFFER_WAITS;
+	}
+	offer = claim_row(hands, table);
+	if (offer == EVSCHED_OFFER_TAKEN)
+		offer = hand_leased(hands, &hand, table, EVSCHED_LEASE_JOB);
+	if (offer == EVSCHED_OFFER_TAKEN)
+	{
+		go_on(hands, table);
+		hands->jobs--;
+		hands->roles = lappend_oid(hands->roles, role);
+	}
+	return offer;
+}
+
+/* How many jobs of a role were handed out in this turn; its crew gets them with the commit. */
+int
+evsched_hand_count_jobs(const EvschedHands *hands, Oid role)
+{
+	ListCell   *cell;
+	int			n = 0;
+
+	foreach(cell, hands->roles)
+		n += lfirst_oid(cell) == role;
+	return n;
 }
 
 /*
@@ -215,7 +284,8 @@ served_roles(EvschedQueue *queue, const char *queue_name)
 	for (int l = queue->first_listener; l != EVSCHED_NO_SLOT;
 		 l = evsched_listener_get(l)->next_in_ring)
 	{
-		if (strcmp(evsched_listener_get(l)->queue_name, queue_name) == 0)
+		if (!evsched_listener_get(l)->crew &&
+			strcmp(evsched_listener_get(l)->queue_name, queue_name) == 0)
 			roles = list_append_unique_oid(roles, evsched_listener_get(l)->role);
 	}
 	LWLockRelease(evsched_lease_lock);
@@ -268,7 +338,37 @@ has_room(const EvschedHand *hand)
 		(hand->bytes >= EVSCHED_NOTIFY_BYTES || hand->empty);
 }
 
-/* Claims the row found last; taken when it is ours. */
+/* Claims the row found last, as far as its series lets it be handed out; taken: it is ours. */
+static EvschedOffer
+claim_row(EvschedHands *hands, EvschedTable *table)
+{
+	hands->step = evsched_step_take(table, hands->slot, hands->now);
+	switch (hands->step.kind)
+	{
+		case EVSCHED_STEP_HAND_OUT:
+			return lock_row(table);
+		case EVSCHED_STEP_DROP:
+			hands->planned = evsched_place_min(hands->planned,
+											   evsched_step_drop(table, &hands->step));
+			break;
+		case EVSCHED_STEP_HELD:
+			return EVSCHED_OFFER_HELD;
+		case EVSCHED_STEP_WAIT:
+			return EVSCHED_OFFER_CROWDED;
+		case EVSCHED_STEP_PASSED:
+			break;
+	}
+	return EVSCHED_OFFER_PASSED;
+}
+
+/* The row found last is handed out: its series goes on. */
+static void
+go_on(EvschedHands *hands, EvschedTable *table)
+{
+	hands->planned = evsched_place_min(hands->planned,
+									   evsched_step_go_on(table, &hands->step));
+}
+
 static EvschedOffer
 lock_row(EvschedTable *table)
 {
@@ -314,26 +414,31 @@ hand_leased(EvschedHands *hands, EvschedHand *hand, EvschedTable *table,
 	EvschedLease lease = {
 		.store = table->store,
 		.id = place.id,
-		.recurring = evsched_event_recurring(table->row),
 		.due_at = place.due_at,
 		.deadline = hands->clock + hand->conf_timeout,
-		.bytes = hands->piece.len,
+		.bytes = hand->jobs ? 0 : hands->piece.len,
 		.queue = hands->slot,
 		.listener = hand->ref.slot,
 		.pid = hand->pid,
 		.owner = evsched_event_owner(table->row),
+		.recurring = evsched_event_recurring(table->row),
 		.granted_at = hands->clock,
 		.kind = kind
 	};
 	EvschedLease *granted = NULL;
 
-	if (!has_room(hand))
+	if (!hand->jobs && !has_room(hand))
 		return EVSCHED_OFFER_REFUSED;
+	/* How long a job may run is not the lease's to say. */
+	if (hand->jobs)
+		lease.deadline = PG_INT64_MAX;
 	evsched_effect_reserve();
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	if (evsched_listener_is_joined(hand->ref))
 		granted = evsched_lease_grant(&lease);
-	if (granted != NULL)
+	if (granted != NULL && hand->jobs)
+		evsched_effect_queue(granted);
+	else if (granted != NULL)
 		evsched_effect_granted(granted);
 	LWLockRelease(evsched_lease_lock);
 	if (granted == NULL)

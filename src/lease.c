@@ -21,6 +21,7 @@
 #include "storage/procarray.h"
 #include "storage/shmem.h"
 
+#include "crew.h"
 #include "database.h"
 #include "guc.h"
 #include "listener.h"
@@ -46,12 +47,12 @@ static int32 *buckets;
 static EvschedLease *slots;
 
 static void settle_lease(EvschedLease *lease, bool committed);
+static bool runs_low(const EvschedLease *lease);
 static uint32 num_buckets(void);
 static int32 *bucket_of(EvschedStore store, int64 id);
 static int32 take_free(void);
 static int32 merge_heaps(int32 a, int32 b);
 static int32 merge_siblings(int32 first);
-static int32 next_in_heap(int32 root, int32 n);
 static void heap_insert_lease(int database, int32 n);
 static void heap_remove_lease(int database, int32 n);
 static void link_to_listener(int32 n);
@@ -128,21 +129,25 @@ evsched_lease_queue(EvschedStore store, int64 id)
 }
 
 /*
- * Is an event of that series delivered?  Awaited, the queue is looked at when one of
- * its leases ends.  Looks at the leases of all queues of the database, unless the
- * queue has none.
+ * Is a job of that series leased to a crew?  Awaited, the queue is looked at when one of
+ * its leases ends.
  */
 bool
 evsched_lease_any_of(int queue, int64 recurring, bool await)
 {
 	EvschedQueue *of = evsched_queue_get(queue);
-	int32		root;
 	bool		any = false;
 
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	root = of->num_leases == 0 ? NIL_LEASE : leases->heap[of->database];
-	for (int32 n = root; n != NIL_LEASE && !any; n = next_in_heap(root, n))
-		any = slots[n].recurring == recurring && evsched_store_equal(slots[n].store, of->store);
+	for (int l = of->first_listener; l != EVSCHED_NO_SLOT && !any;
+		 l = evsched_listener_get(l)->next_in_ring)
+	{
+		int32		n = evsched_listener_get(l)->crew ?
+			evsched_listener_get(l)->first_lease : NIL_LEASE;
+
+		for (; n != NIL_LEASE && !any; n = slots[n].next_of_listener)
+			any = slots[n].recurring == recurring && evsched_store_equal(slots[n].store, of->store);
+	}
 	if (any && await)
 		of->starving = true;
 	LWLockRelease(evsched_lease_lock);
@@ -331,6 +336,9 @@ evsched_lease_grant(const EvschedLease *lease)
 
 	slots[n] = *lease;
 	slots[n].pause_ms = 0;
+	slots[n].worker = EVSCHED_NO_SLOT;
+	slots[n].queued = false;
+	slots[n].dismissed = false;
 	slots[n].serial = ++leases->last_serial;
 	slots[n].next_in_bucket = *bucket;
 	*bucket = n;
@@ -354,6 +362,8 @@ evsched_lease_end(EvschedLease *lease)
 	*link = lease->next_in_bucket;
 
 	heap_remove_lease(queue->database, n);
+	if (lease->queued)
+		evsched_lease_dequeue(lease);
 	if (lease->listener != EVSCHED_NO_SLOT)
 		unlink_from_listener(n);
 	queue->num_leases--;
@@ -362,11 +372,71 @@ evsched_lease_end(EvschedLease *lease)
 	lease->next_in_bucket = leases->first_free;
 	leases->first_free = n;
 
-	if (queue->starving)
+	if (lease->dismissed)
+		evsched_mark_note_slot(lease->queue, EVSCHED_PLACE_FIRST);
+	if (queue->starving && (lease->kind != EVSCHED_LEASE_JOB || runs_low(lease)))
 	{
 		queue->starving = false;
 		evsched_queue_touch(lease->queue);
 	}
+}
+
+/*
+ * Somebody else has removed or moved the event: the lease is over, but for a run under
+ * way, which keeps it until it is over itself; then the event is looked at again.
+ */
+void
+evsched_lease_dismiss(EvschedLease *lease)
+{
+	if (lease->worker == EVSCHED_NO_SLOT)
+		evsched_lease_end(lease);
+	else
+		lease->dismissed = true;
+}
+
+/* The job waits for a worker, behind others of its crew. */
+void
+evsched_lease_enqueue(EvschedLease *lease)
+{
+	int32		n = lease - slots;
+	EvschedListener *crew = evsched_listener_get(lease->listener);
+
+	lease->queued = true;
+	lease->prev_queued = crew->last_queued;
+	lease->next_queued = NIL_LEASE;
+	if (crew->last_queued == NIL_LEASE)
+		crew->first_queued = n;
+	else
+		slots[crew->last_queued].next_queued = n;
+	crew->last_queued = n;
+	crew->num_queued++;
+}
+
+/* It does so no longer. */
+void
+evsched_lease_dequeue(EvschedLease *lease)
+{
+	EvschedListener *crew = evsched_listener_get(lease->listener);
+
+	lease->queued = false;
+	if (lease->prev_queued == NIL_LEASE)
+		crew->first_queued = lease->next_queued;
+	else
+		slots[lease->prev_queued].next_queued = lease->next_queued;
+	if (lease->next_queued == NIL_LEASE)
+		crew->last_queued = lease->prev_queued;
+	else
+		slots[lease->next_queued].prev_queued = lease->prev_queued;
+	crew->num_queued--;
+}
+
+/* The job of a crew that has waited for the longest time, or NULL. */
+EvschedLease *
+evsched_lease_first_queued(int crew)
+{
+	int32		n = evsched_listener_get(crew)->first_queued;
+
+	return n == NIL_LEASE ? NULL : &slots[n];
 }
 
 void
@@ -453,9 +523,17 @@ settle_lease(EvschedLease *lease, bool committed)
 	if (lease->prepared_grant && !committed)
 		evsched_lease_give_back(lease);
 	else if (!lease->prepared_grant && committed)
-		evsched_lease_end(lease);
+		evsched_lease_dismiss(lease);
 	else
 		evsched_lease_look_again(lease);
+}
+
+/* Do so few jobs wait with this one's crew that more are to be handed out? */
+static bool
+runs_low(const EvschedLease *lease)
+{
+	return lease->listener == EVSCHED_NO_SLOT ||
+		evsched_crew_runs_low(evsched_listener_get(lease->listener));
 }
 
 static uint32
@@ -534,21 +612,6 @@ merge_siblings(int32 first)
 		pairs = next;
 	}
 	return root;
-}
-
-/* All leases of a heap, in no order of use: children, then siblings, then back up. */
-static int32
-next_in_heap(int32 root, int32 n)
-{
-	if (slots[n].heap_child != NIL_LEASE)
-		return slots[n].heap_child;
-	while (n != root && slots[n].heap_next == NIL_LEASE)
-	{
-		while (slots[slots[n].heap_prev].heap_child != n)
-			n = slots[n].heap_prev;
-		n = slots[n].heap_prev;
-	}
-	return n == root ? NIL_LEASE : slots[n].heap_next;
 }
 
 static void

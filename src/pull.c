@@ -327,13 +327,13 @@ lease_row(Pull *pull)
 	EvschedLease lease = {
 		.store = table->store,
 		.id = place.id,
-		.recurring = evsched_event_recurring(table->row),
 		.due_at = place.due_at,
 		.deadline = evsched_lease_clock() + pull->conf_timeout,
 		.queue = pull->slot,
 		.listener = EVSCHED_NO_SLOT,
 		.pid = MyProcPid,
 		.owner = evsched_event_owner(table->row),
+		.recurring = evsched_event_recurring(table->row),
 		.granted_at = evsched_lease_clock(),
 		.kind = EVSCHED_LEASE_PULL
 	};

@@ -245,6 +245,16 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" CASE WHEN $2 THEN pg_catalog.format('; GRANT INSERT"
 		" (queue, due_at, key, payload, max_retries) ON evsched.event TO %s', $1) END)"
 	},
+	/* The commands that grant one function to whom another is granted. */
+	[EVSCHED_STMT_TAKE_OVER] = {
+		SPI_OK_SELECT, 2, {OIDOID, OIDOID},
+		"SELECT pg_catalog.string_agg(pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I',"
+		" $2::pg_catalog.regprocedure, a.rolname), '; ')"
+		" FROM pg_catalog.pg_proc p, LATERAL pg_catalog.aclexplode(p.proacl) x"
+		" JOIN pg_catalog.pg_authid a ON a.oid OPERATOR(pg_catalog.=) x.grantee"
+		" WHERE p.oid OPERATOR(pg_catalog.=) $1"
+		" AND x.grantee OPERATOR(pg_catalog.<>) p.proowner"
+	},
 	[EVSCHED_STMT_CHECK] = {
 		SPI_OK_SELECT, 0, {0},
 		"SELECT item, ok, detail, CASE WHEN NOT ok THEN fix END FROM evsched._check ORDER BY n"
@@ -269,6 +279,20 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" handles = $16, num_lost = $17, for_all = $19,"
 		/* Who has paused a series has paused what stands in its place, too. */
 		" paused = CASE WHEN recurring OPERATOR(pg_catalog.=) id THEN paused END"
+		" WHERE id OPERATOR(pg_catalog.=) $1"
+	},
+	/* The same before the update of the extension, which has brought the other columns. */
+	[EVSCHED_STMT_KEY_INSERT_OLD] = {
+		SPI_OK_INSERT, EVSCHED_EVENT_LAST_ERROR, EVENT_TYPES,
+		"INSERT INTO evsched.event VALUES"
+		" ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+		EVENT_KEY_CONFLICT
+	},
+	[EVSCHED_STMT_KEY_REPLACE_OLD] = {
+		SPI_OK_UPDATE, EVSCHED_EVENT_LAST_ERROR, EVENT_TYPES,
+		"UPDATE evsched.event"
+		" SET due_at = $2, num_retries = $3, owner = $4, max_retries = $5, payload = $7,"
+		" retry_delay = $9, last_error = $12"
 		" WHERE id OPERATOR(pg_catalog.=) $1"
 	},
 	[EVSCHED_STMT_KEY_DROP] = {
@@ -369,6 +393,61 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	[EVSCHED_STMT_OCCURRENCE_REMOVE] = {
 		SPI_OK_DELETE, 1, {INT8OID},
 		"DELETE FROM evsched.event WHERE id OPERATOR(pg_catalog.=) $1"
+	},
+	/* Of a run that was written down when it began, this is the end. */
+	[EVSCHED_STMT_RUN_ADD] = {
+		SPI_OK_INSERT, 17,
+		{INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, FLOAT8OID,
+		INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID},
+		"INSERT INTO evsched.run_record AS r VALUES"
+		" ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+		" ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, cpu_ms = excluded.cpu_ms,"
+		" rows = excluded.rows, wal_bytes = excluded.wal_bytes,"
+		" shared_blks = excluded.shared_blks, state = excluded.state,"
+		" result = excluded.result, sqlstate = excluded.sqlstate, message = excluded.message"
+		" WHERE r.state OPERATOR(pg_catalog.=) 'running'"
+	},
+	/* What is beyond those that are kept: two for the one that was added. */
+	[EVSCHED_STMT_RUN_PRUNE_SERIES] = {
+		SPI_OK_DELETE, 2, {INT8OID, INT8OID},
+		"DELETE FROM evsched.run_record WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		" SELECT ctid FROM evsched.run_record WHERE recurring OPERATOR(pg_catalog.=) $1"
+		" ORDER BY id DESC OFFSET $2 LIMIT 2 FOR UPDATE SKIP LOCKED))"
+	},
+	/* The oldest, as far as they are too old or too many; $1: there are none before. */
+	[EVSCHED_STMT_RUN_PRUNE] = {
+		SPI_OK_SELECT, 4, {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID},
+		"WITH oldest AS MATERIALIZED (SELECT ctid, id, started_at FROM evsched.run_record"
+		" WHERE id OPERATOR(pg_catalog.>) $1 ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED),"
+		" gone AS (DELETE FROM evsched.run_record WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		" SELECT o.ctid FROM oldest o WHERE o.id OPERATOR(pg_catalog.<=) $2"
+		" OR o.started_at OPERATOR(pg_catalog.<) $3)) RETURNING id)"
+		" SELECT pg_catalog.max(id) FROM gone"
+	},
+	[EVSCHED_STMT_RUN_LAST] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		"(SELECT id, state, result, message, owner FROM evsched.run_record"
+		" WHERE event_id OPERATOR(pg_catalog.=) $1 ORDER BY id DESC LIMIT 1)"
+		" UNION ALL (SELECT id, state, result, message, owner FROM evsched.run_record"
+		" WHERE recurring OPERATOR(pg_catalog.=) $1 ORDER BY id DESC LIMIT 1)"
+	},
+	[EVSCHED_STMT_HANDLER_FIND] = {
+		SPI_OK_SELECT, 1, {INT4OID},
+		/* A role may have several numbers. */
+		"SELECT h.command FROM evsched.error_handler h"
+		" WHERE h.owner OPERATOR(pg_catalog.=) $1 OR h.owner OPERATOR(pg_catalog.=) ANY (ARRAY("
+		" SELECT o.n FROM evsched.role_binding b JOIN evsched.role_binding o"
+		" ON o.role OPERATOR(pg_catalog.=) b.role WHERE b.n OPERATOR(pg_catalog.=) $1)) LIMIT 1"
+	},
+	[EVSCHED_STMT_HANDLER_SET] = {
+		SPI_OK_INSERT, 2, {INT4OID, TEXTOID},
+		"INSERT INTO evsched.error_handler (owner, command) VALUES ($1, $2)"
+		" ON CONFLICT (owner) DO UPDATE SET command = excluded.command"
+	},
+	[EVSCHED_STMT_HANDLER_REMOVE] = {
+		SPI_OK_DELETE, 1, {OIDOID},
+		"DELETE FROM evsched.error_handler h USING evsched.role_binding b"
+		" WHERE b.n OPERATOR(pg_catalog.=) h.owner AND b.role OPERATOR(pg_catalog.=) $1"
 	},
 	[EVSCHED_STMT_DEAD_ADD] = {
 		SPI_OK_INSERT, 15,
