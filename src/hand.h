@@ -44,6 +44,7 @@ typedef struct EvschedHands
 	EvschedHand *hand;
 	int			n;
 	int			current;		/* whose turn it is */
+	bool		all;			/* it is nobody's: each gets a copy */
 	bool		blocked;		/* one is not among them: blocked in writing */
 	bool		unread;			/* one was passed over because it does not read */
 	int			jobs;			/* of a pool: how many more may wait for workers */
@@ -66,6 +67,8 @@ typedef enum EvschedOffer
 
 extern void evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name,
 							  bool serving);
+extern void evsched_hand_find_all(EvschedHands *hands, int slot, const char *queue_name);
+extern EvschedOffer evsched_hand_offer_all(EvschedHands *hands, EvschedTable *table);
 extern EvschedHand *evsched_hand_choose(EvschedHands *hands, bool once);
 extern EvschedOffer evsched_hand_offer(EvschedHands *hands, EvschedHand *hand,
 									   EvschedTable *table, bool once);

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "attention.h"
+#include "broadcast.h"
 #include "command.h"
 #include "crew.h"
 #include "database.h"
@@ -124,7 +125,10 @@ evsched_scheduler_main(Datum oid)
 	PG_TRY();
 	{
 		if (current)
+		{
+			evsched_broadcast_start(store);
 			evsched_command_refresh();
+		}
 		run_loop();
 	}
 	PG_CATCH();

@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "broadcast.h"
 #include "crew.h"
 #include "fence.h"
 #include "hand.h"
@@ -87,7 +88,8 @@ static void remember_handed(Turn *turn, TimestampTz due_at);
 EvschedNextTurn
 evsched_turn_run(EvschedStore store, int slot)
 {
-	EvschedNextTurn next = {.at = DT_NOEND};
+	int64		sent = evsched_notice_sent();
+	EvschedNextTurn next = evsched_broadcast_run(store, slot);
 	EvschedPlace low = EVSCHED_PLACE_LAST;
 	EvschedPlace wake = EVSCHED_PLACE_NEVER;
 	EvschedScanMark mark;
@@ -95,7 +97,6 @@ evsched_turn_run(EvschedStore store, int slot)
 	bool		serving;
 	bool		may_serve;
 	int			n;
-	int64		sent = evsched_notice_sent();
 
 	evsched_process_begin();
 	evsched_fence_begin();
@@ -281,7 +282,7 @@ hand_out(Turn *turn, EvschedPlace from)
 			break;
 		}
 		if (evsched_event_is_job(table->row) != turn->pool ||
-			evsched_event_is_paused(table->row) ||
+			evsched_event_is_paused(table->row) || evsched_event_is_for_all(table->row) ||
 			evsched_lease_exists(turn->store, place.id) ||
 			!evsched_right_passes(&gate, table->row))
 			continue;
@@ -425,6 +426,7 @@ count_available(Turn *turn, EvschedPlace from)
 			break;
 		if (!evsched_lease_exists(turn->store, place.id) &&
 			!evsched_event_is_job(table->row) && !evsched_event_is_paused(table->row) &&
+			!evsched_event_is_for_all(table->row) &&
 			evsched_right_passes(&gate, table->row))
 			turn->available[turn->num_available++] = place.due_at;
 	}
