@@ -249,7 +249,7 @@ assign(EvschedLease *lease, int worker, const char *pool)
 	strlcpy(staff->task.pool, pool, sizeof(staff->task.pool));
 	staff->run_id = 0;
 	staff->started_at = 0;
-	staff->stop = EVSCHED_STOP_NOT;
+	staff->stop = EVSCHED_STAFF_NO_STOP;
 	evsched_staff_set_state(worker, EVSCHED_STAFF_BUSY);
 	evsched_staff_wake(worker);
 	crew->failures = 0;

@@ -385,7 +385,7 @@ fail(Run *run, ErrorData *error)
 		.record = run->record,
 		.due_at = run->task.due_at,
 		.serial = run->task.serial,
-		.counts = stop != EVSCHED_STOP_FORCED,
+		.counts = stop != EVSCHED_STAFF_STOP_FORCED,
 		.detail = error->detail,
 		.context = error->context
 	};
@@ -396,12 +396,12 @@ fail(Run *run, ErrorData *error)
 	EVSCHED_STOP("run failed");
 	end_measuring(run);
 	failure.record = run->record;
-	failure.record.state = stop == EVSCHED_STOP_NOT ? EVSCHED_RUN_FAILED : EVSCHED_RUN_CANCELLED;
+	failure.record.state = stop == EVSCHED_STAFF_NO_STOP ? EVSCHED_RUN_FAILED : EVSCHED_RUN_CANCELLED;
 	failure.record.result = NULL;
 	failure.record.rows = 0;
 	failure.record.sqlstate = unpack_sql_state(error->sqlerrcode);
-	failure.record.message = stop == EVSCHED_STOP_RUN ? "stopped by stop_run" :
-		stop == EVSCHED_STOP_FORCED ? "stopped by force_stop" :
+	failure.record.message = stop == EVSCHED_STAFF_STOP_RUN ? "stopped by stop_run" :
+		stop == EVSCHED_STAFF_STOP_FORCED ? "stopped by force_stop" :
 		error->message != NULL ? error->message : "";
 
 	current = NULL;

@@ -20,9 +20,9 @@ typedef enum EvschedStaffState
 /* Why a run is to be ended. */
 typedef enum EvschedStaffStop
 {
-	EVSCHED_STOP_NOT,
-	EVSCHED_STOP_RUN,			/* somebody has called stop_run */
-	EVSCHED_STOP_FORCED			/* ... or force_stop: the job stays queued */
+	EVSCHED_STAFF_NO_STOP,
+	EVSCHED_STAFF_STOP_RUN,			/* somebody has called stop_run */
+	EVSCHED_STAFF_STOP_FORCED			/* ... or force_stop: the job stays queued */
 } EvschedStaffStop;
 
 /* A job as it was handed to a worker. */

@@ -87,7 +87,7 @@ evsched_sql_stop_run(PG_FUNCTION_ARGS)
 	{
 		if (staff[i].state == EVSCHED_STAFF_BUSY && staff[i].run_id == run_id && run_id != 0 &&
 			evsched_is_member(GetUserId(), staff[i].role))
-			PG_RETURN_BOOL(evsched_staff_stop(store, run_id, EVSCHED_STOP_RUN));
+			PG_RETURN_BOOL(evsched_staff_stop(store, run_id, EVSCHED_STAFF_STOP_RUN));
 	}
 	PG_RETURN_BOOL(false);
 }

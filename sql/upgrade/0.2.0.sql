@@ -15,7 +15,8 @@ ALTER TABLE evsched.dead
     ADD COLUMN run_timeout interval,
     ADD COLUMN body text,
     ADD COLUMN handles bigint;
-CREATE INDEX event_special ON evsched.event (recurring, planned_at) WHERE recurring IS NOT NULL OR for_all;
+CREATE INDEX event_recurring ON evsched.event (recurring, planned_at) WHERE recurring IS NOT NULL;
+CREATE INDEX event_for_all ON evsched.event (queue, due_at, id) WHERE for_all;
 
 -- These have more arguments since; see public.sql.
 
