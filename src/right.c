@@ -33,6 +33,7 @@ static bool is_open(EvschedGate *gate);
 
 PG_FUNCTION_INFO_V1(evsched_sql_sees);
 PG_FUNCTION_INFO_V1(evsched_sql_may_post);
+PG_FUNCTION_INFO_V1(evsched_sql_may_work);
 
 /* May the role do that with the queue? */
 bool
@@ -233,6 +234,16 @@ evsched_sql_may_post(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(true);
 	text_to_cstring_buffer(PG_GETARG_TEXT_PP(1), queue, sizeof(queue));
 	PG_RETURN_BOOL(evsched_right_has(role, queue, EVSCHED_RIGHT_POST));
+}
+
+/* _may_work(owner) */
+Datum
+evsched_sql_may_work(PG_FUNCTION_ARGS)
+{
+	Oid			role = PG_ARGISNULL(0) ? InvalidOid : evsched_role_of(PG_GETARG_INT32(0));
+
+	evsched_right_require_monitor("_may_work()");
+	PG_RETURN_BOOL(!OidIsValid(role) || evsched_right_may_work(role));
 }
 
 /* _sees(owner, queue) */
