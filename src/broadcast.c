@@ -91,7 +91,7 @@ evsched_broadcast_run(EvschedStore store, int slot)
 	next.progress = broadcast->handed > 0;
 	left = broadcast->left;
 	evsched_process_end();
-	evsched_stat_handed(slot, broadcast->due_at, broadcast->handed);
+	evsched_stat_handed(slot, broadcast->due_at, broadcast->handed, false);
 	if (!left)
 		evsched_queue_end_for_all(slot);
 	return next;

@@ -185,6 +185,27 @@ evsched_crew_delay(EvschedStore store, Oid role, int64 clock)
 	}
 }
 
+/*
+ * The roles that have jobs and whose workers do not come up, some of them twice; there is
+ * room for evsched_max_listeners.  Returns how many.
+ */
+int
+evsched_crew_list_stalled(EvschedStore store, Oid *roles)
+{
+	int			n = 0;
+
+	for (int slot = 0; slot < evsched_max_listeners; slot++)
+	{
+		EvschedListener *crew = evsched_listener_get(slot);
+
+		if (crew->state == EVSCHED_LISTENER_JOINED && crew->crew && crew->failures > 0 &&
+			(crew->num_queued > 0 || crew->start_at != 0) &&
+			evsched_store_equal(crew->store, store))
+			roles[n++] = crew->role;
+	}
+	return n;
+}
+
 static bool
 is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool)
 {

@@ -142,7 +142,7 @@ evsched_turn_run(EvschedStore store, int slot)
 	for (int i = 0; i < n; i++)
 	{
 		evsched_hand_sent(&turns[i].hands);
-		evsched_stat_handed(slot, turns[i].due_at, turns[i].handed);
+		evsched_stat_handed(slot, turns[i].due_at, turns[i].handed, turns[i].pool);
 	}
 	evsched_stat_turn(slot, next.progress, evsched_notice_sent() - sent);
 	if (!evsched_mark_end_turn(slot, &mark, low, wake))

@@ -25,6 +25,15 @@ ALTER FUNCTION evsched.post(jsonb, interval, text, text, int, text, interval)
 ALTER FUNCTION evsched.post_at(jsonb, timestamptz, text, text, int, text, interval)
     RENAME TO _old_post_at;
 
+-- So has this more columns; 0.1.0 did not have it.
+
+DO $$
+BEGIN
+    IF pg_catalog.to_regprocedure('evsched._stat_queue()') IS NOT NULL THEN
+        ALTER FUNCTION evsched._stat_queue() RENAME TO _old__stat_queue;
+    END IF;
+END $$;
+
 -- When the events of a series come.
 
 CREATE TABLE evsched.recurrence (
