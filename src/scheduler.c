@@ -26,6 +26,7 @@
 
 #include "attention.h"
 #include "command.h"
+#include "crew.h"
 #include "database.h"
 #include "expire.h"
 #include "guc.h"
@@ -41,6 +42,7 @@
 #include "shared.h"
 #include "stat.h"
 #include "store.h"
+#include "table.h"
 #include "timer.h"
 #include "turn.h"
 
@@ -52,6 +54,7 @@ static bool current;			/* its version is the library's */
 static int	database = EVSCHED_NO_SLOT;
 static int64 check_readers_at = PG_INT64_MAX;	/* µs, monotonic */
 static int64 hire_at;			/* the same */
+static uint32 pool_changes;		/* as far as they were seen to */
 static int64 clock_offset;		/* of the wall clock to the monotonic one, µs */
 
 static void connect_to(Oid oid);
@@ -60,6 +63,8 @@ static void leave_if_gone(void);
 static void forget_store(EvschedStore gone);
 static void leave_if_held(void);
 static void run_loop(void);
+static void open_pools(void);
+static void refit_pools(void);
 static void look_again(void);
 static void wait_for_update(void);
 static bool clock_was_set(void);
@@ -113,15 +118,16 @@ evsched_scheduler_main(Datum oid)
 	(void) evsched_database_set_scheduler(database, store.table);
 	/* With its first queue a store gets the slot that the rest share. */
 	(void) evsched_queue_find(store, "default");
-	for (int i = 0; i < evsched_pool_count(); i++)
-		(void) evsched_queue_find(store, evsched_pool_name(i));
 	evsched_mark_start_all(store);
 	check_readers_at = 0;
 	hire_at = 0;
 	PG_TRY();
 	{
 		if (current)
+		{
+			open_pools();
 			evsched_command_refresh();
+		}
 		run_loop();
 	}
 	PG_CATCH();
@@ -238,6 +244,8 @@ run_loop(void)
 		ResetLatch(MyLatch);
 		evsched_process_interrupts();
 		leave_if_held();
+		if (pool_changes != evsched_pool_changes())
+			refit_pools();
 		if (evsched_database_take_recheck(database))
 			look_again();
 		if (!current)
@@ -265,6 +273,42 @@ run_loop(void)
 			evsched_stat_wakeup(database);
 		}
 	}
+}
+
+/*
+ * The pools that hold jobs get a slot, and with it a turn; the others get one from whoever
+ * posts the first job.
+ */
+static void
+open_pools(void)
+{
+	EvschedTable table;
+
+	evsched_process_begin();
+	evsched_table_open(&table);
+	for (int i = 0; i < evsched_pool_count(); i++)
+	{
+		evsched_table_begin_due(&table, evsched_pool_name(i), EVSCHED_PLACE_FIRST);
+		if (evsched_table_next_due(&table))
+			(void) evsched_queue_find(store, evsched_pool_name(i));
+		evsched_table_end_due(&table);
+	}
+	evsched_table_close(&table);
+	evsched_process_end();
+}
+
+/* evsched.pools was set anew. */
+static void
+refit_pools(void)
+{
+	pool_changes = evsched_pool_changes();
+	if (current)
+		open_pools();
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	evsched_crew_refit(store);
+	LWLockRelease(evsched_lease_lock);
+	evsched_mark_note_all(store);
+	hire_at = 0;
 }
 
 /*
