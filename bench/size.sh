@@ -24,8 +24,8 @@ if [ -z "${QUICK:-}" ]; then
   crowd_settle=3
   open_seconds=600
   jobs_rounds=${ROUNDS:-3}
-  lazy_jobs=40000               # to run, when no commit waits for the disk
-  sync_jobs=8000                # when each does
+  lazy_jobs=${LAZY_JOBS:-20000} # to run, when no commit waits for the disk
+  sync_jobs=${SYNC_JOBS:-4000}  # when each does
   cron_jobs=500                 # to run by pg_cron
   start_seconds=8
   due_seconds=6
@@ -55,8 +55,8 @@ else
   crowd_settle=1
   open_seconds=10
   jobs_rounds=${ROUNDS:-1}
-  lazy_jobs=4000
-  sync_jobs=1000
+  lazy_jobs=${LAZY_JOBS:-4000}
+  sync_jobs=${SYNC_JOBS:-1000}
   cron_jobs=100
   start_seconds=2
   due_seconds=1
