@@ -42,8 +42,21 @@ CREATE FUNCTION evsched.reschedule(id bigint, delay interval) RETURNS boolean
 COMMENT ON FUNCTION evsched.reschedule(bigint, interval)
     IS 'the event, or the next of the series, is due after delay from now, as if posted anew';
 
+CREATE FUNCTION evsched.current_event(OUT id bigint, OUT recurring bigint, OUT run_id bigint,
+        OUT num_retries int, OUT due_at timestamptz, OUT payload jsonb)
+    LANGUAGE C VOLATILE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'evsched_sql_current_event';
+COMMENT ON FUNCTION evsched.current_event()
+    IS 'the event whose command this is; nulls outside a job';
+
 CREATE FUNCTION evsched.size(queue text DEFAULT 'default') RETURNS bigint
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'evsched_sql_size';
 COMMENT ON FUNCTION evsched.size(text) IS 'how many events of a queue or pool are due and wait';
+
+CREATE FUNCTION evsched.on_error(command text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_on_error';
+COMMENT ON FUNCTION evsched.on_error(text)
+    IS 'what is run in pool active when a job of current_user has failed for good; NULL: nothing';
 

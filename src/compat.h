@@ -30,10 +30,14 @@
 	object_ownercheck(DatabaseRelationId, oid, role)
 #define evsched_schema_aclcheck(oid, role, mode) \
 	object_aclcheck(NamespaceRelationId, oid, role, mode)
+#define evsched_database_aclcheck(oid, role, mode) \
+	object_aclcheck(DatabaseRelationId, oid, role, mode)
 #else
 #define evsched_owns_database(oid, role)	pg_database_ownercheck(oid, role)
 #define evsched_schema_aclcheck(oid, role, mode) \
 	pg_namespace_aclcheck(oid, role, mode)
+#define evsched_database_aclcheck(oid, role, mode) \
+	pg_database_aclcheck(oid, role, mode)
 #endif
 
 /*
@@ -52,6 +56,14 @@
  * Kerberos headers that the server's development package does not bring.
  */
 #define EVSCHED_CLIENT_SOCKET	(*(pgsocket *) MyProcPort)
+
+#if PG_VERSION_NUM >= 180000
+#define evsched_portal_run(portal, dest, completion) \
+	PortalRun(portal, FETCH_ALL, true, dest, dest, completion)
+#else
+#define evsched_portal_run(portal, dest, completion) \
+	PortalRun(portal, FETCH_ALL, true, true, dest, dest, completion)
+#endif
 
 /* What a check hook leaves for the assign hook. */
 #if PG_VERSION_NUM >= 160000

@@ -123,6 +123,8 @@ evsched_database_vacate(int slot)
 	db->holds = 0;
 	db->recheck = false;
 	db->done = db->asked;
+	db->want_staff = false;
+	db->lacks_staff = false;
 	db->table = InvalidOid;
 	db->first_dirty = EVSCHED_NO_SLOT;
 	SpinLockRelease(&db->mutex);
@@ -396,6 +398,63 @@ evsched_database_is_done(int slot, uint32 asked)
 	done = (int32) (db->done - asked) >= 0;
 	SpinLockRelease(&db->mutex);
 	return done;
+}
+
+/* The scheduler is to look whether workers are to be started, or were lost. */
+void
+evsched_database_want_staff(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	bool		wanted;
+
+	SpinLockAcquire(&db->mutex);
+	wanted = db->want_staff;
+	db->want_staff = true;
+	SpinLockRelease(&db->mutex);
+	if (!wanted)
+		evsched_database_wake(slot);
+}
+
+bool
+evsched_database_take_want_staff(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+	bool		wanted;
+
+	SpinLockAcquire(&db->mutex);
+	wanted = db->want_staff;
+	db->want_staff = false;
+	SpinLockRelease(&db->mutex);
+	return wanted;
+}
+
+/* There is no slot for a worker that is wanted there. */
+void
+evsched_database_lack_staff(int slot)
+{
+	EvschedDatabase *db = &databases->slot[slot];
+
+	SpinLockAcquire(&db->mutex);
+	db->lacks_staff = true;
+	SpinLockRelease(&db->mutex);
+}
+
+/* A worker has left: who lacks one may have it. */
+void
+evsched_database_worker_left(void)
+{
+	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
+	{
+		EvschedDatabase *db = &databases->slot[i];
+		bool		lacks;
+
+		SpinLockAcquire(&db->mutex);
+		lacks = db->lacks_staff;
+		db->lacks_staff = false;
+		SpinLockRelease(&db->mutex);
+		if (lacks)
+			evsched_database_want_staff(i);
+	}
 }
 
 /* Is there a database whose scheduler finds no worker slot? */

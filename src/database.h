@@ -26,6 +26,8 @@ typedef struct EvschedDatabase
 	uint32		asked;			/* how often it was asked to start or stop */
 	uint32		done;			/* which of these it has done */
 	bool		stop;			/* what it was asked for last */
+	bool		want_staff;		/* workers are to be started, or were lost */
+	bool		lacks_staff;	/* there was no slot for one that it wants */
 	int			first_dirty;	/* queues with something to do */
 } EvschedDatabase;
 
@@ -62,6 +64,11 @@ extern bool evsched_database_take_asked(int slot, uint32 *asked, bool *stop);
 extern bool evsched_database_is_asked(int slot);
 extern void evsched_database_set_done(int slot, uint32 asked);
 extern bool evsched_database_is_done(int slot, uint32 asked);
+
+extern void evsched_database_want_staff(int slot);
+extern bool evsched_database_take_want_staff(int slot);
+extern void evsched_database_lack_staff(int slot);
+extern void evsched_database_worker_left(void);
 
 extern void evsched_launcher_set(int procno);
 extern bool evsched_launcher_is_short(void);

@@ -22,9 +22,11 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
+#include "crew.h"
 #include "database.h"
 #include "mark.h"
 #include "shared.h"
+#include "staff.h"
 #include "stat.h"
 #include "stop.h"
 
@@ -59,6 +61,8 @@ typedef enum DeedKind
 	DEED_GRANTED,				/* on abort: give back */
 	DEED_TOLD,					/* on abort: tell again */
 	DEED_SENT,					/* on abort: not sent */
+	DEED_QUEUE,					/* on commit: a worker shall run it; on abort: give back */
+	DEED_FINISH,				/* on commit: the run is over, and so is its lease */
 	DEED_JOIN,
 	DEED_LEAVE,
 	DEED_LEAVE_AND_RELEASE,
@@ -176,6 +180,19 @@ evsched_effect_granted(const EvschedLease *lease)
 {
 	add_deed((Deed) {.kind = DEED_GRANTED, .store = lease->store, .id = lease->id,
 			 .serial = lease->serial});
+}
+
+void
+evsched_effect_queue(const EvschedLease *lease)
+{
+	add_deed((Deed) {.kind = DEED_QUEUE, .store = lease->store, .id = lease->id,
+			 .serial = lease->serial});
+}
+
+void
+evsched_effect_finish(EvschedStore store, int64 id, uint64 serial)
+{
+	add_deed((Deed) {.kind = DEED_FINISH, .store = store, .id = id, .serial = serial});
 }
 
 void
@@ -428,9 +445,20 @@ commit_deed(const Deed *deed)
 				evsched_lease_end(lease);
 			break;
 		case DEED_END_LEASE:
+			/* Who changes the event of his own run goes on with that. */
+			lease = find_lease(deed);
+			if (lease != NULL && !evsched_staff_is_mine(lease->worker))
+				evsched_lease_dismiss(lease);
+			break;
+		case DEED_FINISH:
 			lease = find_lease(deed);
 			if (lease != NULL)
 				evsched_lease_end(lease);
+			break;
+		case DEED_QUEUE:
+			lease = find_lease(deed);
+			if (lease != NULL)
+				evsched_crew_enqueue(lease);
 			break;
 		case DEED_GRANTED:
 		case DEED_TOLD:
@@ -466,6 +494,7 @@ abort_deed(const Deed *deed)
 				evsched_lease_look_again(lease);
 			break;
 		case DEED_GRANTED:
+		case DEED_QUEUE:
 			lease = find_lease(deed);
 			if (lease != NULL)
 				evsched_lease_give_back(lease);
@@ -482,6 +511,7 @@ abort_deed(const Deed *deed)
 		case DEED_LEAVE:
 		case DEED_LEAVE_AND_RELEASE:
 		case DEED_EXIT:
+		case DEED_FINISH:
 			break;
 	}
 }

@@ -32,6 +32,12 @@ extern void evsched_effect_end_lease(EvschedStore store, int64 id, bool confirme
 /* A lease just granted is given back unless the transaction commits. */
 extern void evsched_effect_granted(const EvschedLease *lease);
 
+/* A job just leased waits for a worker from the commit on; else it is given back. */
+extern void evsched_effect_queue(const EvschedLease *lease);
+
+/* The run that has this lease ends with the commit, whatever has become of the event. */
+extern void evsched_effect_finish(EvschedStore store, int64 id, uint64 serial);
+
 /* A listener just told or sent something was not, unless the transaction commits. */
 extern void evsched_effect_told(EvschedListenerRef listener);
 extern void evsched_effect_sent(EvschedListenerRef listener, int64 bytes);

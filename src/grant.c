@@ -20,6 +20,7 @@
 #include "arg.h"
 #include "compat.h"
 #include "listener.h"
+#include "pool.h"
 #include "right.h"
 #include "role.h"
 #include "shared.h"
@@ -176,6 +177,8 @@ require_ownable(const char *queue)
 {
 	if (strcmp(queue, "default") == 0)
 		refuse_queue(queue, "It is open to everybody.");
+	if (evsched_pool_exists(queue))
+		refuse_queue(queue, "It is a pool of workers.");
 }
 
 /* Nobody else's event may be shut in, nor a dead one thrown away. */

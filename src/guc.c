@@ -24,6 +24,13 @@ int			evsched_max_listeners = 512;
 int			evsched_max_unconfirmed_bytes = 128 * 1024;
 int			evsched_write_timeout = 30000;
 int			evsched_dead_age = 30 * 24 * 60;
+int			evsched_max_workers = 64;
+int			evsched_max_role_workers = 0;
+int			evsched_worker_idle_timeout = 60000;
+int			evsched_max_lost_runs = 3;
+int			evsched_history_keep = 100;
+int			evsched_history_rows = 100000;
+int			evsched_history_age = 30 * 24 * 60;
 double		evsched_max_notify_usage = 0.25;
 bool		evsched_enabled = true;
 bool		evsched_fence = false;
@@ -65,6 +72,31 @@ static const IntSetting int_settings[] = {
 	{"evsched.dead_age", &evsched_dead_age, 1, INT_MAX,
 		PGC_SIGHUP, GUC_UNIT_MIN,
 	"Dead events older than this are removed when another one dies."},
+
+	/* Each is a process, and takes one of max_worker_processes. */
+	{"evsched.max_workers", &evsched_max_workers, 1, 10000,
+		PGC_SIGHUP, 0,
+	"Worker processes of the whole server."},
+	{"evsched.max_role_workers", &evsched_max_role_workers, 0, 10000,
+		PGC_SIGHUP, 0,
+	"Worker processes that run the jobs of one role in one database; 0: no limit."},
+	{"evsched.worker_idle_timeout", &evsched_worker_idle_timeout, 0, INT_MAX,
+		PGC_SIGHUP, GUC_UNIT_MS,
+	"A worker that has had no job for this long ends."},
+	{"evsched.max_lost_runs", &evsched_max_lost_runs, 1, 1000,
+		PGC_SIGHUP, 0,
+	"A job whose worker or server has died in so many runs in a row is given up."},
+
+	/* The history is pruned by whoever adds to it. */
+	{"evsched.history_keep", &evsched_history_keep, 1, INT_MAX,
+		PGC_SIGHUP, 0,
+	"Runs of each series that are kept as history."},
+	{"evsched.history_rows", &evsched_history_rows, 1, INT_MAX,
+		PGC_SIGHUP, 0,
+	"Runs that are kept as history in a database."},
+	{"evsched.history_age", &evsched_history_age, 1, INT_MAX,
+		PGC_SIGHUP, GUC_UNIT_MIN,
+	"Runs older than this are removed from the history when another one is added."},
 };
 
 static bool check_time_zone(char **value, void **extra, GucSource source);

@@ -13,6 +13,7 @@
 
 #include "utils/timestamp.h"
 
+#include "crew.h"
 #include "effect.h"
 #include "guc.h"
 #include "lease.h"
@@ -20,6 +21,7 @@
 #include "queue.h"
 #include "reader.h"
 #include "right.h"
+#include "role.h"
 #include "shared.h"
 
 /* A turn that took this long, in µs, has kept its listeners waiting. */
@@ -130,6 +132,69 @@ evsched_hand_offer(EvschedHands *hands, EvschedHand *hand, EvschedTable *table, 
 		initStringInfo(&hand->pending);
 	evsched_notice_add(&hand->pending, hand->channel, &hands->piece);
 	return EVSCHED_OFFER_TAKEN;
+}
+
+/* How many jobs of a pool may be handed out. */
+void
+evsched_hand_find_workers(EvschedHands *hands, int slot, EvschedStore store, const char *pool)
+{
+	memset(hands, 0, sizeof(*hands));
+	hands->slot = slot;
+	hands->clock = evsched_lease_clock();
+	hands->told.slot = EVSCHED_NO_SLOT;
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	hands->jobs = evsched_crew_credit(store, slot, pool);
+	LWLockRelease(evsched_lease_lock);
+}
+
+/* Offers the row found last to the workers of its owner. */
+EvschedOffer
+evsched_hand_offer_job(EvschedHands *hands, EvschedTable *table, const char *pool)
+{
+	Oid			role = evsched_role_of(evsched_event_owner(table->row));
+	EvschedHand hand = {.jobs = true};
+	EvschedOffer offer;
+	int			share = 0;
+
+	if (!evsched_right_may_work(role))
+		return EVSCHED_OFFER_PASSED;
+	if (hands->jobs == 0)
+		return EVSCHED_OFFER_REFUSED;
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	hand.ref.slot = evsched_crew_find(table->store, hands->slot, pool, role);
+	if (hand.ref.slot != EVSCHED_NO_SLOT)
+	{
+		hand.ref.generation = evsched_listener_get(hand.ref.slot)->generation;
+		share = evsched_crew_share(evsched_listener_get(hand.ref.slot), hands->clock) -
+			evsched_hand_count_jobs(hands, role);
+	}
+	LWLockRelease(evsched_lease_lock);
+	if (share <= 0)
+	{
+		hands->waiting_roles = list_append_unique_oid(hands->waiting_roles, role);
+		return EVSCHED_OFFER_WAITS;
+	}
+	offer = lock_row(table);
+	if (offer == EVSCHED_OFFER_TAKEN)
+		offer = hand_leased(hands, &hand, table, EVSCHED_LEASE_JOB);
+	if (offer == EVSCHED_OFFER_TAKEN)
+	{
+		hands->jobs--;
+		hands->roles = lappend_oid(hands->roles, role);
+	}
+	return offer;
+}
+
+/* How many jobs of a role were handed out in this turn; its crew gets them with the commit. */
+int
+evsched_hand_count_jobs(const EvschedHands *hands, Oid role)
+{
+	ListCell   *cell;
+	int			n = 0;
+
+	foreach(cell, hands->roles)
+		n += lfirst_oid(cell) == role;
+	return n;
 }
 
 /*
@@ -316,23 +381,29 @@ hand_leased(EvschedHands *hands, EvschedHand *hand, EvschedTable *table,
 		.id = place.id,
 		.due_at = place.due_at,
 		.deadline = hands->clock + hand->conf_timeout,
-		.bytes = hands->piece.len,
+		.bytes = hand->jobs ? 0 : hands->piece.len,
 		.queue = hands->slot,
 		.listener = hand->ref.slot,
 		.pid = hand->pid,
 		.owner = evsched_event_owner(table->row),
+		.recurring = evsched_event_recurring(table->row),
 		.granted_at = hands->clock,
 		.kind = kind
 	};
 	EvschedLease *granted = NULL;
 
-	if (!has_room(hand))
+	if (!hand->jobs && !has_room(hand))
 		return EVSCHED_OFFER_REFUSED;
+	/* How long a job may run is not the lease's to say. */
+	if (hand->jobs)
+		lease.deadline = PG_INT64_MAX;
 	evsched_effect_reserve();
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	if (evsched_listener_is_joined(hand->ref))
 		granted = evsched_lease_grant(&lease);
-	if (granted != NULL)
+	if (granted != NULL && hand->jobs)
+		evsched_effect_queue(granted);
+	else if (granted != NULL)
 		evsched_effect_granted(granted);
 	LWLockRelease(evsched_lease_lock);
 	if (granted == NULL)

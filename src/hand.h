@@ -24,6 +24,7 @@ typedef struct EvschedHand
 	int64		linger;			/* µs */
 	bool		empty;			/* it holds no lease */
 	bool		full;			/* its turn is over */
+	bool		jobs;			/* it is a crew of workers */
 	int			handed;
 	int64		bytes_once;		/* sent of events with max_retries 0 */
 	StringInfoData pending;		/* notification being filled */
@@ -34,13 +35,15 @@ typedef struct EvschedHands
 {
 	int			slot;			/* of the queue */
 	int64		clock;			/* µs, monotonic: when the turn began */
-	List	   *roles;			/* of listeners that may consume the queue */
+	List	   *roles;			/* of listeners that may consume the queue; of jobs handed out */
 	StringInfoData piece;		/* the event in hand */
 	EvschedHand *hand;
 	int			n;
 	int			current;		/* whose turn it is */
 	bool		blocked;		/* one is not among them: blocked in writing */
 	bool		unread;			/* one was passed over because it does not read */
+	int			jobs;			/* of a pool: how many more may wait for workers */
+	List	   *waiting_roles;	/* of which others wait already */
 	EvschedListenerRef told;	/* one that is only told; EVSCHED_NO_SLOT: none */
 	char		told_channel[EVSCHED_CHANNEL_BYTES];
 } EvschedHands;
@@ -52,6 +55,7 @@ typedef enum EvschedOffer
 	EVSCHED_OFFER_PASSED,		/* not to be had */
 	EVSCHED_OFFER_HELD,			/* locked: to be looked at again */
 	EVSCHED_OFFER_REFUSED,		/* try the next hand */
+	EVSCHED_OFFER_WAITS,		/* a job whose role has enough: try another's */
 	EVSCHED_OFFER_BLOCKED		/* nobody can have it now: wait a little */
 } EvschedOffer;
 
@@ -60,6 +64,11 @@ extern void evsched_hand_find(EvschedHands *hands, int slot, const char *queue_n
 extern EvschedHand *evsched_hand_choose(EvschedHands *hands, bool once);
 extern EvschedOffer evsched_hand_offer(EvschedHands *hands, EvschedHand *hand,
 									   EvschedTable *table, bool once);
+extern void evsched_hand_find_workers(EvschedHands *hands, int slot, EvschedStore store,
+									  const char *pool);
+extern EvschedOffer evsched_hand_offer_job(EvschedHands *hands, EvschedTable *table,
+										   const char *pool);
+extern int	evsched_hand_count_jobs(const EvschedHands *hands, Oid role);
 extern bool evsched_hand_tell(EvschedHands *hands);
 extern void evsched_hand_send_all(EvschedHands *hands);
 extern void evsched_hand_sent(const EvschedHands *hands);

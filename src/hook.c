@@ -33,6 +33,7 @@
 #include "join.h"
 #include "lease.h"
 #include "shared.h"
+#include "staff.h"
 #include "store.h"
 #include "wait.h"
 
@@ -156,9 +157,10 @@ before_statement(Node *node)
 {
 	if (changes_roles(node))
 		roles_changed = true;
-	else if (IsA(node, GrantStmt) && ((GrantStmt *) node)->objtype == OBJECT_SCHEMA)
+	else if (IsA(node, GrantStmt) && (((GrantStmt *) node)->objtype == OBJECT_SCHEMA ||
+									  ((GrantStmt *) node)->objtype == OBJECT_DATABASE))
 	{
-		/* Who is let in to the schema again is served again. */
+		/* Who is let in to the schema or the database again is served again. */
 		if (evsched_store_exists())
 			evsched_effect_recheck(evsched_store_here());
 	}
@@ -337,14 +339,16 @@ hold_database(Oid oid)
 	held[num_held].level = GetCurrentTransactionNestLevel();
 	num_held++;
 	evsched_database_hold(oid);
+	evsched_staff_send_away(oid, InvalidOid);
 	(void) evsched_wait_until(has_left, &oid, LEAVE_PAUSE_MS, LEAVE_TIMEOUT_MS * INT64CONST(1000));
 }
 
-/* Has the database no scheduler any more? */
+/* Has the database no scheduler any more, and no worker that waits for a job? */
 static bool
 has_left(void *oid)
 {
-	return evsched_database_scheduler_pid(*(Oid *) oid) == 0;
+	return evsched_database_scheduler_pid(*(Oid *) oid) == 0 &&
+		evsched_staff_count_waiting(*(Oid *) oid) == 0;
 }
 
 /* Lets go what was held from this nesting level on. */

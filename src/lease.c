@@ -21,6 +21,7 @@
 #include "storage/procarray.h"
 #include "storage/shmem.h"
 
+#include "crew.h"
 #include "database.h"
 #include "guc.h"
 #include "listener.h"
@@ -46,6 +47,7 @@ static int32 *buckets;
 static EvschedLease *slots;
 
 static void settle_lease(EvschedLease *lease, bool committed);
+static bool runs_low(const EvschedLease *lease);
 static uint32 num_buckets(void);
 static int32 *bucket_of(EvschedStore store, int64 id);
 static int32 take_free(void);
@@ -308,6 +310,9 @@ evsched_lease_grant(const EvschedLease *lease)
 
 	slots[n] = *lease;
 	slots[n].pause_ms = 0;
+	slots[n].worker = EVSCHED_NO_SLOT;
+	slots[n].queued = false;
+	slots[n].dismissed = false;
 	slots[n].serial = ++leases->last_serial;
 	slots[n].next_in_bucket = *bucket;
 	*bucket = n;
@@ -331,6 +336,8 @@ evsched_lease_end(EvschedLease *lease)
 	*link = lease->next_in_bucket;
 
 	heap_remove_lease(queue->database, n);
+	if (lease->queued)
+		evsched_lease_dequeue(lease);
 	if (lease->listener != EVSCHED_NO_SLOT)
 		unlink_from_listener(n);
 	queue->num_leases--;
@@ -339,11 +346,71 @@ evsched_lease_end(EvschedLease *lease)
 	lease->next_in_bucket = leases->first_free;
 	leases->first_free = n;
 
-	if (queue->starving)
+	if (lease->dismissed)
+		evsched_mark_note_slot(lease->queue, EVSCHED_PLACE_FIRST);
+	if (queue->starving && (lease->kind != EVSCHED_LEASE_JOB || runs_low(lease)))
 	{
 		queue->starving = false;
 		evsched_queue_touch(lease->queue);
 	}
+}
+
+/*
+ * Somebody else has removed or moved the event: the lease is over, but for a run under
+ * way, which keeps it until it is over itself; then the event is looked at again.
+ */
+void
+evsched_lease_dismiss(EvschedLease *lease)
+{
+	if (lease->worker == EVSCHED_NO_SLOT)
+		evsched_lease_end(lease);
+	else
+		lease->dismissed = true;
+}
+
+/* The job waits for a worker, behind others of its crew. */
+void
+evsched_lease_enqueue(EvschedLease *lease)
+{
+	int32		n = lease - slots;
+	EvschedListener *crew = evsched_listener_get(lease->listener);
+
+	lease->queued = true;
+	lease->prev_queued = crew->last_queued;
+	lease->next_queued = NIL_LEASE;
+	if (crew->last_queued == NIL_LEASE)
+		crew->first_queued = n;
+	else
+		slots[crew->last_queued].next_queued = n;
+	crew->last_queued = n;
+	crew->num_queued++;
+}
+
+/* It does so no longer. */
+void
+evsched_lease_dequeue(EvschedLease *lease)
+{
+	EvschedListener *crew = evsched_listener_get(lease->listener);
+
+	lease->queued = false;
+	if (lease->prev_queued == NIL_LEASE)
+		crew->first_queued = lease->next_queued;
+	else
+		slots[lease->prev_queued].next_queued = lease->next_queued;
+	if (lease->next_queued == NIL_LEASE)
+		crew->last_queued = lease->prev_queued;
+	else
+		slots[lease->next_queued].prev_queued = lease->prev_queued;
+	crew->num_queued--;
+}
+
+/* The job of a crew that has waited for the longest time, or NULL. */
+EvschedLease *
+evsched_lease_first_queued(int crew)
+{
+	int32		n = evsched_listener_get(crew)->first_queued;
+
+	return n == NIL_LEASE ? NULL : &slots[n];
 }
 
 void
@@ -430,9 +497,17 @@ settle_lease(EvschedLease *lease, bool committed)
 	if (lease->prepared_grant && !committed)
 		evsched_lease_give_back(lease);
 	else if (!lease->prepared_grant && committed)
-		evsched_lease_end(lease);
+		evsched_lease_dismiss(lease);
 	else
 		evsched_lease_look_again(lease);
+}
+
+/* Do so few jobs wait with this one's crew that more are to be handed out? */
+static bool
+runs_low(const EvschedLease *lease)
+{
+	return lease->listener == EVSCHED_NO_SLOT ||
+		evsched_crew_runs_low(evsched_listener_get(lease->listener));
 }
 
 static uint32

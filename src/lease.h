@@ -11,7 +11,8 @@ typedef enum EvschedLeaseKind
 {
 	EVSCHED_LEASE_LISTENER,		/* delivered by NOTIFY, until confirmed */
 	EVSCHED_LEASE_FETCH,		/* announced by NOTIFY, gone once fetched */
-	EVSCHED_LEASE_PULL			/* given out by receive() */
+	EVSCHED_LEASE_PULL,			/* given out by receive() */
+	EVSCHED_LEASE_JOB			/* for a worker: waits for one, or is run */
 } EvschedLeaseKind;
 
 typedef struct EvschedLease
@@ -27,7 +28,11 @@ typedef struct EvschedLease
 	int32		pid;			/* of the session it was given to */
 	int32		pause_ms;		/* until the next look at a locked row */
 	int32		kind;			/* EvschedLeaseKind */
+	int64		recurring;		/* the event's series; 0: none */
 	int32		owner;			/* of the event, by number; 0: none */
+	int32		worker;			/* that runs the job; EVSCHED_NO_SLOT: none does */
+	bool		queued;			/* the job waits for a worker */
+	bool		dismissed;		/* ended by somebody while the job is run */
 	int64		granted_at;		/* µs, monotonic */
 	TransactionId prepared;		/* transaction prepared to end it, or ... */
 	bool		prepared_grant; /* ... to have granted it; invalid: none */
@@ -39,6 +44,8 @@ typedef struct EvschedLease
 	int32		heap_child;
 	int32		heap_next;
 	int32		heap_prev;		/* previous sibling, or the parent */
+	int32		prev_queued;
+	int32		next_queued;
 } EvschedLease;
 
 extern Size evsched_lease_size(void);
@@ -63,6 +70,10 @@ extern int	evsched_lease_list(EvschedStore store, EvschedLease **leases);
 extern EvschedLease *evsched_lease_find(EvschedStore store, int64 id);
 extern EvschedLease *evsched_lease_grant(const EvschedLease *lease);
 extern void evsched_lease_end(EvschedLease *lease);
+extern void evsched_lease_dismiss(EvschedLease *lease);
+extern void evsched_lease_enqueue(EvschedLease *lease);
+extern void evsched_lease_dequeue(EvschedLease *lease);
+extern EvschedLease *evsched_lease_first_queued(int crew);
 extern void evsched_lease_set_deadline(EvschedLease *lease, int64 deadline);
 extern void evsched_lease_orphan(EvschedLease *lease);
 extern void evsched_lease_restart(int listener, int64 granted_at, int64 clock);

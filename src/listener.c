@@ -39,6 +39,7 @@ static void leave_at_exit(int code, Datum arg);
 static void make_room_for_mine(void);
 static void fill_listener(EvschedListener *listener, const char *queue_name,
 						  const char *channel, const EvschedListenerTerms *terms);
+static int	find_free(void);
 static void enter_ring(int slot);
 static void leave_ring(int slot);
 static void drop_from_ring(int slot);
@@ -80,7 +81,7 @@ evsched_listener_reserve(EvschedStore store, const char *queue_name,
 						 Oid replaced_role)
 {
 	EvschedQueueRef queue;
-	int			slot = 0;
+	int			slot;
 
 	for (;;)
 	{
@@ -102,9 +103,8 @@ evsched_listener_reserve(EvschedStore store, const char *queue_name,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("evsched serves no more than %d databases", EVSCHED_MAX_DATABASES)));
 	}
-	while (slot < evsched_max_listeners && slots[slot].state != EVSCHED_LISTENER_FREE)
-		slot++;
-	if (slot == evsched_max_listeners)
+	slot = find_free();
+	if (slot == EVSCHED_NO_SLOT)
 	{
 		LWLockRelease(evsched_lease_lock);
 		ereport(ERROR,
@@ -256,7 +256,7 @@ evsched_listener_forget(EvschedStore store, bool others)
 	LWLockRelease(evsched_lease_lock);
 }
 
-/* Copies all listeners of a store that are joined; returns how many. */
+/* Copies all sessions of a store that have joined; returns how many. */
 int
 evsched_listener_list(EvschedStore store, EvschedListener **list)
 {
@@ -266,12 +266,40 @@ evsched_listener_list(EvschedStore store, EvschedListener **list)
 	LWLockAcquire(evsched_lease_lock, LW_SHARED);
 	for (int i = 0; i < evsched_max_listeners; i++)
 	{
-		if (slots[i].state == EVSCHED_LISTENER_JOINED &&
+		if (slots[i].state == EVSCHED_LISTENER_JOINED && !slots[i].crew &&
 			evsched_store_equal(slots[i].store, store))
 			(*list)[n++] = slots[i];
 	}
 	LWLockRelease(evsched_lease_lock);
 	return n;
+}
+
+/* A crew joins a pool; EVSCHED_NO_SLOT when there is no slot. */
+int
+evsched_listener_add_crew(EvschedStore store, int queue, const char *pool, Oid role)
+{
+	static const EvschedListenerTerms terms;
+	int			slot = find_free();
+	EvschedListener *crew;
+
+	if (slot == EVSCHED_NO_SLOT)
+		return slot;
+	crew = &slots[slot];
+	fill_listener(crew, pool, "", &terms);
+	crew->crew = true;
+	crew->pid = 0;
+	crew->role = role;
+	crew->store = store;
+	crew->queue = queue;
+	crew->state = EVSCHED_LISTENER_JOINED;
+	crew->joined_at = GetCurrentTimestamp();
+	crew->first_queued = crew->last_queued = -1;
+	crew->num_queued = 0;
+	crew->failures = 0;
+	crew->start_at = 0;
+	evsched_queue_get(queue)->num_listeners++;
+	enter_ring(slot);
+	return slot;
 }
 
 bool
@@ -458,6 +486,7 @@ fill_listener(EvschedListener *listener, const char *queue_name, const char *cha
 			  const EvschedListenerTerms *terms)
 {
 	listener->state = EVSCHED_LISTENER_RESERVED;
+	listener->crew = false;
 	listener->terms = *terms;
 	listener->max_events = terms->max_events;
 	listener->pid = MyProcPid;
@@ -477,6 +506,17 @@ fill_listener(EvschedListener *listener, const char *queue_name, const char *cha
 	evsched_socket_describe(&listener->socket);
 	strlcpy(listener->queue_name, queue_name, sizeof(listener->queue_name));
 	strlcpy(listener->channel, channel, sizeof(listener->channel));
+}
+
+static int
+find_free(void)
+{
+	for (int slot = 0; slot < evsched_max_listeners; slot++)
+	{
+		if (slots[slot].state == EVSCHED_LISTENER_FREE)
+			return slot;
+	}
+	return EVSCHED_NO_SLOT;
 }
 
 static void

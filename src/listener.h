@@ -62,6 +62,14 @@ typedef struct EvschedListener
 	int64		stuck_at;		/* what it had not read then */
 	EvschedSocket socket;		/* its connection */
 
+	/* of a crew: the workers of one role in one pool */
+	bool		crew;
+	int32		first_queued;	/* jobs that wait for a worker */
+	int32		last_queued;
+	int			num_queued;
+	int			failures;		/* to start a worker, in a row */
+	int64		start_at;		/* µs, monotonic: none is started before */
+
 	int			prev_in_ring;
 	int			next_in_ring;
 } EvschedListener;
@@ -90,6 +98,7 @@ extern void evsched_listener_forget(EvschedStore store, bool others);
 extern int	evsched_listener_list(EvschedStore store, EvschedListener **list);
 
 /* For these the caller holds it, exclusively. */
+extern int	evsched_listener_add_crew(EvschedStore store, int queue, const char *pool, Oid role);
 extern bool evsched_listener_is_current(EvschedListenerRef ref);
 extern bool evsched_listener_is_joined(EvschedListenerRef ref);
 extern void evsched_listener_activate(EvschedListenerRef ref);

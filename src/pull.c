@@ -310,6 +310,7 @@ lease_row(Pull *pull)
 		.listener = EVSCHED_NO_SLOT,
 		.pid = MyProcPid,
 		.owner = evsched_event_owner(table->row),
+		.recurring = evsched_event_recurring(table->row),
 		.granted_at = evsched_lease_clock(),
 		.kind = EVSCHED_LEASE_PULL
 	};

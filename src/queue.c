@@ -20,6 +20,7 @@
 #include "database.h"
 #include "guc.h"
 #include "lease.h"
+#include "pool.h"
 #include "shared.h"
 #include "stat.h"
 
@@ -342,6 +343,9 @@ make_slot(EvschedStore store, const char *name)
 			occupy_slot(slot, store, name, database);
 			slots[slot].next_in_bucket = *bucket;
 			*bucket = slot;
+			/* Nobody joins a pool: its scheduler looks at it anyway. */
+			if (evsched_pool_exists(name))
+				evsched_queue_touch(slot);
 		}
 	}
 	ref.slot = slot == EVSCHED_NO_SLOT ? shared : slot;

@@ -12,6 +12,7 @@
 
 #include "right.h"
 
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_namespace.h"
@@ -19,6 +20,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "event.h"
@@ -146,6 +148,21 @@ evsched_right_is_served(Oid role, const char *queue)
 	return OidIsValid(schema) &&
 		evsched_schema_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK &&
 		evsched_right_has(role, queue, EVSCHED_RIGHT_CONSUME);
+}
+
+/* May a worker log in as that role and use the extension? */
+bool
+evsched_right_may_work(Oid role)
+{
+	Oid			schema = get_namespace_oid(EVSCHED_NAME, true);
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	bool		may = HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return may && OidIsValid(schema) &&
+		evsched_schema_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK &&
+		evsched_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) == ACLCHECK_OK;
 }
 
 /* Is current_user a superuser, or the owner of the database? */

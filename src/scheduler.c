@@ -29,12 +29,15 @@
 #include "database.h"
 #include "expire.h"
 #include "guc.h"
+#include "hire.h"
 #include "lease.h"
 #include "listener.h"
 #include "mark.h"
+#include "pool.h"
 #include "process.h"
 #include "queue.h"
 #include "reader.h"
+#include "run_slot.h"
 #include "shared.h"
 #include "stat.h"
 #include "store.h"
@@ -48,6 +51,7 @@ static EvschedStore store;
 static bool current;			/* its version is the library's */
 static int	database = EVSCHED_NO_SLOT;
 static int64 check_readers_at = PG_INT64_MAX;	/* µs, monotonic */
+static int64 hire_at;			/* the same */
 static int64 clock_offset;		/* of the wall clock to the monotonic one, µs */
 
 static void connect_to(Oid oid);
@@ -99,16 +103,21 @@ evsched_scheduler_main(Datum oid)
 	evsched_lease_forget(store, true);
 	evsched_listener_forget(store, true);
 	evsched_queue_forget(store, true);
+	evsched_run_slot_forget(store, true);
 	evsched_stat_forget(store, true);
 	evsched_stat_start(database, store);
 
 	evsched_attention_start();
+	evsched_hire_start();
 	evsched_timer_start();
 	(void) evsched_database_set_scheduler(database, store.table);
 	/* With its first queue a store gets the slot that the rest share. */
 	(void) evsched_queue_find(store, "default");
+	for (int i = 0; i < evsched_pool_count(); i++)
+		(void) evsched_queue_find(store, evsched_pool_name(i));
 	evsched_mark_start_all(store);
 	check_readers_at = 0;
+	hire_at = 0;
 	PG_TRY();
 	{
 		if (current)
@@ -207,6 +216,8 @@ forget_store(EvschedStore gone)
 	evsched_lease_forget(gone, false);
 	evsched_listener_forget(gone, false);
 	evsched_queue_forget(gone, false);
+	evsched_run_slot_forget(gone, false);
+	evsched_hire_forget(gone);
 }
 
 /* Somebody wants the database for himself. */
@@ -242,6 +253,8 @@ run_loop(void)
 			check_readers_at = Min(check_readers_at, evsched_reader_check_at());
 		if (check_readers_at <= clock)
 			check_readers_at = evsched_reader_check(store, clock);
+		if (evsched_database_take_want_staff(database) || hire_at <= clock)
+			hire_at = evsched_hire_run(store, database, clock);
 		/* A pause, or a time to wait for, may have moved far away. */
 		evsched_attention_collect(database, clock_was_set() ? DT_NOEND : GetCurrentTimestamp());
 		if (evsched_attention_pending() > 0)
@@ -372,7 +385,7 @@ static TimestampTz
 next_wake(TimestampTz now)
 {
 	TimestampTz at = evsched_attention_wake_at();
-	int64		clock_at = Min(evsched_lease_arm(database), check_readers_at);
+	int64		clock_at = Min(evsched_lease_arm(database), Min(check_readers_at, hire_at));
 
 	if (clock_at != PG_INT64_MAX)
 		at = Min(at, now + Max(clock_at - evsched_lease_clock(), 0));

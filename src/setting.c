@@ -30,6 +30,9 @@ const char *const evsched_right_words[EVSCHED_NUM_RIGHTS] = {
 	[EVSCHED_RIGHT_CONSUME] = "consume"
 };
 
+/* What fails at once would fail at once again. */
+static const Interval job_retry_delay = {.time = USECS_PER_SEC};
+
 static HTAB *known;				/* EvschedSetting by queue */
 static MemoryContext known_context;
 static EvschedSetting *last;	/* the one asked for last */
@@ -123,6 +126,8 @@ evsched_setting_retry_at(TupleTableSlot *row, TimestampTz now)
 	if (evsched_event_has(row, EVSCHED_EVENT_RETRY_DELAY))
 		return evsched_event_retry_at(row, now,
 									  DatumGetIntervalP(evsched_event_value(row, EVSCHED_EVENT_RETRY_DELAY)));
+	if (evsched_event_is_job(row))
+		return evsched_event_retry_at(row, now, &job_retry_delay);
 	setting = find_of_row(row);
 	return setting->has_retry_delay ?
 		evsched_event_retry_at(row, now, &setting->retry_delay) : now;

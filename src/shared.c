@@ -17,7 +17,9 @@
 #include "lease.h"
 #include "listener.h"
 #include "queue.h"
+#include "run_slot.h"
 #include "server_zone.h"
+#include "staff.h"
 #include "stat.h"
 
 typedef struct Part
@@ -34,6 +36,8 @@ static const Part parts[] = {
 	{"evsched listeners", evsched_listener_size, evsched_listener_attach},
 	{"evsched counters", evsched_stat_size, evsched_stat_attach},
 	{"evsched time zone", evsched_server_zone_size, evsched_server_zone_attach},
+	{"evsched workers", evsched_staff_size, evsched_staff_attach},
+	{"evsched runs", evsched_run_slot_size, evsched_run_slot_attach},
 };
 
 LWLock	   *evsched_directory_lock;
@@ -99,8 +103,11 @@ attach_shared(void)
 	evsched_lease_lock = &locks[1].lock;
 	for (int i = 0; i < lengthof(parts); i++)
 	{
-		bool		found;
-		void	   *area = ShmemInitStruct(parts[i].name, parts[i].size(), &found);
+		bool		found = IsUnderPostmaster;
+		void	   *area = NULL;
+
+		if (parts[i].size() > 0)
+			area = ShmemInitStruct(parts[i].name, parts[i].size(), &found);
 
 		parts[i].attach(area, found);
 	}

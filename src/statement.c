@@ -275,6 +275,61 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"SELECT id FROM evsched.event"
 		" WHERE queue OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2"
 	},
+	/* Of a run that was written down when it began, this is the end. */
+	[EVSCHED_STMT_RUN_ADD] = {
+		SPI_OK_INSERT, 17,
+		{INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, FLOAT8OID,
+		INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID},
+		"INSERT INTO evsched.run_record AS r VALUES"
+		" ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+		" ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, cpu_ms = excluded.cpu_ms,"
+		" rows = excluded.rows, wal_bytes = excluded.wal_bytes,"
+		" shared_blks = excluded.shared_blks, state = excluded.state,"
+		" result = excluded.result, sqlstate = excluded.sqlstate, message = excluded.message"
+		" WHERE r.state OPERATOR(pg_catalog.=) 'running'"
+	},
+	/* What is beyond those that are kept: two for the one that was added. */
+	[EVSCHED_STMT_RUN_PRUNE_SERIES] = {
+		SPI_OK_DELETE, 2, {INT8OID, INT8OID},
+		"DELETE FROM evsched.run_record WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		" SELECT ctid FROM evsched.run_record WHERE recurring OPERATOR(pg_catalog.=) $1"
+		" ORDER BY id DESC OFFSET $2 LIMIT 2 FOR UPDATE SKIP LOCKED))"
+	},
+	/* The oldest, as far as they are too old or too many; $1: there are none before. */
+	[EVSCHED_STMT_RUN_PRUNE] = {
+		SPI_OK_SELECT, 4, {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID},
+		"WITH oldest AS MATERIALIZED (SELECT ctid, id, started_at FROM evsched.run_record"
+		" WHERE id OPERATOR(pg_catalog.>) $1 ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED),"
+		" gone AS (DELETE FROM evsched.run_record WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		" SELECT o.ctid FROM oldest o WHERE o.id OPERATOR(pg_catalog.<=) $2"
+		" OR o.started_at OPERATOR(pg_catalog.<) $3)) RETURNING id)"
+		" SELECT pg_catalog.max(id) FROM gone"
+	},
+	[EVSCHED_STMT_RUN_LAST] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		"(SELECT id, state, result, message, owner FROM evsched.run_record"
+		" WHERE event_id OPERATOR(pg_catalog.=) $1 ORDER BY id DESC LIMIT 1)"
+		" UNION ALL (SELECT id, state, result, message, owner FROM evsched.run_record"
+		" WHERE recurring OPERATOR(pg_catalog.=) $1 ORDER BY id DESC LIMIT 1)"
+	},
+	[EVSCHED_STMT_HANDLER_FIND] = {
+		SPI_OK_SELECT, 1, {INT4OID},
+		/* A role may have several numbers. */
+		"SELECT h.command FROM evsched.error_handler h"
+		" WHERE h.owner OPERATOR(pg_catalog.=) $1 OR h.owner OPERATOR(pg_catalog.=) ANY (ARRAY("
+		" SELECT o.n FROM evsched.role_binding b JOIN evsched.role_binding o"
+		" ON o.role OPERATOR(pg_catalog.=) b.role WHERE b.n OPERATOR(pg_catalog.=) $1)) LIMIT 1"
+	},
+	[EVSCHED_STMT_HANDLER_SET] = {
+		SPI_OK_INSERT, 2, {INT4OID, TEXTOID},
+		"INSERT INTO evsched.error_handler (owner, command) VALUES ($1, $2)"
+		" ON CONFLICT (owner) DO UPDATE SET command = excluded.command"
+	},
+	[EVSCHED_STMT_HANDLER_REMOVE] = {
+		SPI_OK_DELETE, 1, {OIDOID},
+		"DELETE FROM evsched.error_handler h USING evsched.role_binding b"
+		" WHERE b.n OPERATOR(pg_catalog.=) h.owner AND b.role OPERATOR(pg_catalog.=) $1"
+	},
 	[EVSCHED_STMT_DEAD_ADD] = {
 		SPI_OK_INSERT, 12,
 		{INT8OID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, INT4OID, INT8OID, INT4OID, INT4OID,

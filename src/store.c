@@ -158,6 +158,7 @@ look_up_objects(void)
 	if (!OidIsValid(found.event) || !OidIsValid(found.id_index) ||
 		!OidIsValid(found.due_index) || !OidIsValid(found.sequence))
 		return false;
+	found.run_sequence = get_relname_relid("run_record_id_seq", schema);
 	for (int i = 0; i < lengthof(setting_names); i++)
 		found.settings[i] = get_relname_relid(setting_names[i], schema);
 	found.current = has_version(EVSCHED_VERSION);

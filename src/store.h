@@ -17,6 +17,7 @@ typedef struct EvschedObjects
 	Oid			id_index;
 	Oid			due_index;
 	Oid			sequence;
+	Oid			run_sequence;	/* InvalidOid before the update of the extension */
 	Oid			settings[EVSCHED_STORE_SETTINGS];
 	bool		current;		/* the extension's version is the library's */
 } EvschedObjects;

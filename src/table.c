@@ -69,6 +69,18 @@ evsched_table_open_for_write(EvschedTable *table, const char *command)
 	evsched_store_require_current();
 }
 
+/* The same, and sees what is committed now, whatever the transaction's snapshot. */
+void
+evsched_table_open_now(EvschedTable *table, const char *command)
+{
+	evsched_table_open_for_write(table, command);
+	if (!IsolationUsesXactSnapshot())
+		return;
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetLatestSnapshot());
+	table->snapshot = GetActiveSnapshot();
+}
+
 /*
  * The same, only to insert: that goes on while the table is that of an older version,
  * which has no columns that this one has not.

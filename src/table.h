@@ -57,6 +57,7 @@ typedef enum EvschedAttempt
 
 extern void evsched_table_open(EvschedTable *table);
 extern void evsched_table_open_for_write(EvschedTable *table, const char *command);
+extern void evsched_table_open_now(EvschedTable *table, const char *command);
 extern void evsched_table_open_for_insert(EvschedTable *table, const char *command);
 extern void evsched_table_close(EvschedTable *table);
 

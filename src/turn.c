@@ -15,12 +15,14 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "crew.h"
 #include "fence.h"
 #include "hand.h"
 #include "lease.h"
 #include "listener.h"
 #include "mark.h"
 #include "notice.h"
+#include "pool.h"
 #include "process.h"
 #include "queue.h"
 #include "reader.h"
@@ -34,10 +36,17 @@
 /* How many events are handed out in one transaction at the most. */
 #define MAX_HANDED		5000
 
+/* How many jobs, whose roles have enough to do, a turn passes over to find others. */
+#define MAX_WAITING		10000
+
+/* So many that were taken since are no reason yet for another turn. */
+#define MAX_JOBS_TAKEN	16
+
 typedef struct Turn
 {
 	EvschedStore store;
 	char		name[EVSCHED_QUEUE_BYTES + 1];
+	bool		pool;			/* the queue is served by workers */
 	EvschedTable table;
 	TimestampTz now;
 	EvschedHands hands;
@@ -48,6 +57,8 @@ typedef struct Turn
 
 	EvschedPlace stop;			/* first place not dealt with */
 	EvschedPlace held;			/* first place merely locked by somebody */
+	EvschedPlace waiting;		/* first job whose role has enough to do */
+	int			num_waiting;
 	bool		halted;			/* nothing may be handed out */
 	bool		starving;		/* it is due, but nobody has a credit */
 	bool		blocked;		/* it is due, but must wait a little */
@@ -60,11 +71,14 @@ static EvschedPlace waits_for(const Turn *turn);
 static void run_named(Turn *turn, int slot, EvschedPlace from, bool serving);
 static void hand_out(Turn *turn, EvschedPlace from);
 static bool hand_row(Turn *turn, EvschedPlace place);
+static bool hand_job(Turn *turn, EvschedPlace place);
 static bool nobody_left(Turn *turn);
 static bool lingers(const EvschedHands *hands);
 static void count_available(Turn *turn, EvschedPlace from);
 static bool must_linger(Turn *turn, const EvschedHand *hand);
 static bool rest_starving(Turn *turn);
+static bool rest_waiting(Turn *turn);
+static void recall(Turn *turn, int slot);
 static void remember_handed(Turn *turn, TimestampTz due_at);
 
 /* Runs a turn; says when the queue wants the next. */
@@ -98,12 +112,15 @@ evsched_turn_run(EvschedStore store, int slot)
 
 		run_named(turn, slot, mark.low, serving);
 		next.again |= turn->again;
-		if (turn->starving || turn->blocked)
+		if (turn->pool && (turn->starving || turn->num_waiting > 0))
+			next.again |= !rest_waiting(turn);
+		else if (turn->starving || turn->blocked)
 			next.again |= !rest_starving(turn) && turn->starving;
 		next.progress |= turn->handed > 0;
 		next.watch |= turn->hands.blocked || turn->hands.unread;
 		next.blocked |= turn->blocked || evsched_place_before(turn->held, EVSCHED_PLACE_LAST);
 		low = evsched_place_min(low, evsched_place_min(turn->stop, turn->held));
+		low = evsched_place_min(low, turn->waiting);
 		wake = evsched_place_min(wake, waits_for(turn));
 		if (evsched_place_before(EVSCHED_PLACE_FIRST, waits_for(turn)))
 			next.at = Min(next.at, waits_for(turn).due_at);
@@ -129,18 +146,30 @@ evsched_turn_run(EvschedStore store, int slot)
 }
 
 /*
- * The queues that have listeners in this slot: one, or those that share it.  Are
- * any of them served, not only told?
+ * The pools, and the queues that have listeners, in this slot: one, or those that share
+ * it.  Are any of them served, not only told?
  */
 static int
 collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving)
 {
 	EvschedQueue *queue = evsched_queue_get(slot);
-	int			max = queue->num_listeners + 1;
+	int			max = queue->num_listeners + 1 + evsched_pool_count();
 	int			n = 0;
 
 	*turns = palloc0(sizeof(Turn) * max);
 	*serving = false;
+	for (int i = 0; i < evsched_pool_count(); i++)
+	{
+		const char *name = evsched_pool_name(i);
+
+		if (evsched_queue_find(store, name).slot != slot)
+			continue;
+		(*turns)[n].store = store;
+		(*turns)[n].pool = true;
+		strlcpy((*turns)[n].name, name, sizeof((*turns)[n].name));
+		*serving = true;
+		n++;
+	}
 	LWLockAcquire(evsched_lease_lock, LW_SHARED);
 	for (int l = queue->first_listener; l != EVSCHED_NO_SLOT && n < max;
 		 l = evsched_listener_get(l)->next_in_ring)
@@ -180,6 +209,7 @@ run_named(Turn *turn, int slot, EvschedPlace from, bool serving)
 {
 	turn->stop = EVSCHED_PLACE_LAST;
 	turn->held = EVSCHED_PLACE_LAST;
+	turn->waiting = EVSCHED_PLACE_LAST;
 	turn->linger_until = DT_NOEND;
 
 	if (evsched_setting_is_halted(turn->name))
@@ -187,10 +217,15 @@ run_named(Turn *turn, int slot, EvschedPlace from, bool serving)
 		/* Who lets it go on touches the queue. */
 		turn->stop = from;
 		turn->halted = true;
+		if (turn->pool)
+			recall(turn, slot);
 		return;
 	}
-	evsched_hand_find(&turn->hands, slot, turn->name, serving);
-	if (turn->hands.n == 0 && turn->hands.told.slot == EVSCHED_NO_SLOT)
+	if (turn->pool)
+		evsched_hand_find_workers(&turn->hands, slot, turn->store, turn->name);
+	else
+		evsched_hand_find(&turn->hands, slot, turn->name, serving);
+	if (!turn->pool && turn->hands.n == 0 && turn->hands.told.slot == EVSCHED_NO_SLOT)
 	{
 		turn->stop = from;
 		turn->starving = true;
@@ -225,11 +260,12 @@ hand_out(Turn *turn, EvschedPlace from)
 			turn->stop = place;
 			break;
 		}
-		if (evsched_event_is_job(table->row) ||
+		if (evsched_event_is_job(table->row) != turn->pool ||
+			evsched_event_is_paused(table->row) ||
 			evsched_lease_exists(turn->store, place.id) ||
 			!evsched_right_passes(&gate, table->row))
 			continue;
-		if (!hand_row(turn, place))
+		if (!(turn->pool ? hand_job(turn, place) : hand_row(turn, place)))
 		{
 			turn->stop = place;
 			break;
@@ -267,6 +303,7 @@ hand_row(Turn *turn, EvschedPlace place)
 				turn->held = evsched_place_min(turn->held, place);
 				return true;
 			case EVSCHED_OFFER_REFUSED:
+			case EVSCHED_OFFER_WAITS:
 				hand->full = true;
 				break;
 			case EVSCHED_OFFER_BLOCKED:
@@ -274,6 +311,35 @@ hand_row(Turn *turn, EvschedPlace place)
 				return false;
 		}
 	}
+}
+
+/* The same of a job. */
+static bool
+hand_job(Turn *turn, EvschedPlace place)
+{
+	switch (evsched_hand_offer_job(&turn->hands, &turn->table, turn->name))
+	{
+		case EVSCHED_OFFER_TAKEN:
+			remember_handed(turn, place.due_at);
+			EVSCHED_STOP("turn claimed");
+			return true;
+		case EVSCHED_OFFER_PASSED:
+			return true;
+		case EVSCHED_OFFER_HELD:
+			turn->held = evsched_place_min(turn->held, place);
+			return true;
+		case EVSCHED_OFFER_WAITS:
+			turn->waiting = evsched_place_min(turn->waiting, place);
+			turn->starving = ++turn->num_waiting == MAX_WAITING;
+			return !turn->starving;
+		case EVSCHED_OFFER_REFUSED:
+			turn->starving = true;
+			return false;
+		case EVSCHED_OFFER_BLOCKED:
+			turn->blocked = true;
+			return false;
+	}
+	return false;
 }
 
 /*
@@ -384,6 +450,44 @@ rest_starving(Turn *turn)
 	queue->starving = true;
 	LWLockRelease(evsched_lease_lock);
 	return rest;
+}
+
+/*
+ * Jobs are due for which there is no room.  The worker that takes one of the last ahead
+ * of them will touch the queue; false when that has happened meanwhile.
+ */
+static bool
+rest_waiting(Turn *turn)
+{
+	int			slot = turn->hands.slot;
+	ListCell   *cell;
+	bool		rest;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	/* What this turn has handed out is not counted before its commit. */
+	rest = !turn->starving ||
+		evsched_crew_credit(turn->store, slot, turn->name) - turn->handed <= MAX_JOBS_TAKEN;
+	foreach(cell, turn->hands.waiting_roles)
+	{
+		int			crew = evsched_crew_find(turn->store, slot, turn->name, lfirst_oid(cell));
+
+		if (crew != EVSCHED_NO_SLOT && evsched_listener_get(crew)->start_at == 0 &&
+			evsched_hand_count_jobs(&turn->hands, lfirst_oid(cell)) == 0 &&
+			evsched_crew_runs_low(evsched_listener_get(crew)))
+			rest = false;
+	}
+	evsched_queue_get(slot)->starving = true;
+	LWLockRelease(evsched_lease_lock);
+	return rest;
+}
+
+/* Nothing of the pool is to be run now: what waits in memory goes back to the table. */
+static void
+recall(Turn *turn, int slot)
+{
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	evsched_crew_recall(slot, turn->name, InvalidOid);
+	LWLockRelease(evsched_lease_lock);
 }
 
 /* An event that was handed out; how late it is, the commit will tell. */

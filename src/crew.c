@@ -1,0 +1,243 @@
+/*
+ * crew.c
+ *		The jobs of one role in one pool, on their way to its workers.
+ *
+ * A crew is a listener of the pool's queue whose leases are jobs: the scheduler's
+ * turn leases them, and from its commit on they wait here, some ahead of need, so
+ * that a worker that is through takes the next without asking the scheduler.
+ * A worker serves all pools for its role; of a pool as many run as its size
+ * allows, the one that was handed out first of all its crews being the next.
+ *
+ * Called by schedulers, workers and commit callbacks, with the lease lock held
+ * exclusively; nothing is allocated or raised.
+ */
+#include "postgres.h"
+
+#include "crew.h"
+
+#include "utils/timestamp.h"
+
+#include "database.h"
+#include "guc.h"
+#include "mark.h"
+#include "pool.h"
+#include "queue.h"
+#include "staff.h"
+
+/* So many jobs of a pool wait for a worker in memory, beside as many as may run. */
+#define JOBS_AHEAD		64
+
+/* A role whose workers do not start waits, at first and at last, µs. */
+#define FIRST_DELAY		(100 * INT64CONST(1000))
+#define LAST_DELAY		(60 * USECS_PER_SEC)
+
+static bool is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool);
+static EvschedLease *choose(EvschedStore store, int queue, const char *pool, int *worker,
+							bool *lacking);
+static void assign(EvschedLease *lease, int worker, const char *pool);
+
+/* The crew of a role, made if need be; EVSCHED_NO_SLOT when there is no slot. */
+int
+evsched_crew_find(EvschedStore store, int queue, const char *pool, Oid role)
+{
+	for (int slot = evsched_queue_get(queue)->first_listener; slot != EVSCHED_NO_SLOT;
+		 slot = evsched_listener_get(slot)->next_in_ring)
+	{
+		if (evsched_listener_get(slot)->role == role &&
+			is_of_pool(evsched_listener_get(slot), store, pool))
+			return slot;
+	}
+	return evsched_listener_add_crew(store, queue, pool, role);
+}
+
+/* How many more jobs of a pool may wait in memory. */
+int
+evsched_crew_credit(EvschedStore store, int queue, const char *pool)
+{
+	int			credit = JOBS_AHEAD + evsched_pool_size(pool);
+
+	for (int slot = evsched_queue_get(queue)->first_listener; slot != EVSCHED_NO_SLOT;
+		 slot = evsched_listener_get(slot)->next_in_ring)
+	{
+		if (is_of_pool(evsched_listener_get(slot), store, pool))
+			credit -= evsched_listener_get(slot)->num_queued;
+	}
+	return Max(credit, 0);
+}
+
+/* How many of them may be of that crew; a role that is capped leaves room for others. */
+int
+evsched_crew_share(const EvschedListener *crew, int64 clock)
+{
+	int			share = JOBS_AHEAD + evsched_pool_size(crew->queue_name);
+
+	if (crew->start_at > clock)
+		return 0;
+	if (evsched_max_role_workers > 0)
+		share /= 2;
+	return Max(share - crew->num_queued, 0);
+}
+
+/* Do so few jobs wait that more are to be handed out? */
+bool
+evsched_crew_runs_low(const EvschedListener *crew)
+{
+	return crew->num_queued <= JOBS_AHEAD / 4;
+}
+
+/* A job that was leased waits for a worker, and may get one at once. */
+void
+evsched_crew_enqueue(EvschedLease *lease)
+{
+	evsched_lease_enqueue(lease);
+	evsched_crew_dispatch(lease->store, lease->queue,
+						  evsched_listener_get(lease->listener)->queue_name);
+}
+
+/* As many jobs of a pool as may run, and for which there is a worker, get one. */
+void
+evsched_crew_dispatch(EvschedStore store, int queue, const char *pool)
+{
+	int			database = evsched_queue_get(queue)->database;
+	int			room = evsched_pool_size(pool) - evsched_staff_running(store, pool);
+	bool		lacking = false;
+	int			worker;
+
+	if (database == EVSCHED_NO_SLOT || evsched_database_is_held(database))
+		return;
+	for (; room > 0; room--)
+	{
+		EvschedLease *lease = choose(store, queue, pool, &worker, &lacking);
+
+		if (lease == NULL)
+			break;
+		assign(lease, worker, pool);
+	}
+	if (room > 0 && lacking)
+		evsched_database_want_staff(database);
+}
+
+/* The same in all pools in which jobs of a role wait. */
+void
+evsched_crew_dispatch_all(EvschedStore store, Oid role)
+{
+	for (int slot = 0; slot < evsched_max_listeners; slot++)
+	{
+		EvschedListener *crew = evsched_listener_get(slot);
+
+		if (crew->state == EVSCHED_LISTENER_JOINED && crew->crew && crew->num_queued > 0 &&
+			crew->role == role && evsched_store_equal(crew->store, store))
+			evsched_crew_dispatch(store, crew->queue, crew->queue_name);
+	}
+}
+
+/* What waits for a worker of a role (InvalidOid: of any) is given back. */
+void
+evsched_crew_recall(int queue, const char *pool, Oid role)
+{
+	EvschedLease *lease;
+
+	for (int slot = evsched_queue_get(queue)->first_listener; slot != EVSCHED_NO_SLOT;
+		 slot = evsched_listener_get(slot)->next_in_ring)
+	{
+		EvschedListener *crew = evsched_listener_get(slot);
+
+		if (!crew->crew || strcmp(crew->queue_name, pool) != 0 ||
+			(OidIsValid(role) && crew->role != role))
+			continue;
+		while ((lease = evsched_lease_first_queued(slot)) != NULL)
+			evsched_lease_give_back(lease);
+	}
+}
+
+/* A worker of the role has not come up: the next is started later and later. */
+void
+evsched_crew_delay(EvschedStore store, Oid role, int64 clock)
+{
+	for (int slot = 0; slot < evsched_max_listeners; slot++)
+	{
+		EvschedListener *crew = evsched_listener_get(slot);
+
+		if (crew->state != EVSCHED_LISTENER_JOINED || !crew->crew || crew->role != role ||
+			!evsched_store_equal(crew->store, store))
+			continue;
+		crew->start_at = clock + Min(FIRST_DELAY << Min(crew->failures, 20), LAST_DELAY);
+		crew->failures++;
+		evsched_crew_recall(crew->queue, crew->queue_name, role);
+	}
+}
+
+static bool
+is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool)
+{
+	return crew->crew && evsched_store_equal(crew->store, store) &&
+		strcmp(crew->queue_name, pool) == 0;
+}
+
+/* The first job for which there is a worker; lacking: others have none. */
+static EvschedLease *
+choose(EvschedStore store, int queue, const char *pool, int *worker, bool *lacking)
+{
+	EvschedLease *chosen = NULL;
+	int64		clock = 0;
+
+	for (int slot = evsched_queue_get(queue)->first_listener; slot != EVSCHED_NO_SLOT;
+		 slot = evsched_listener_get(slot)->next_in_ring)
+	{
+		EvschedListener *crew = evsched_listener_get(slot);
+		EvschedLease *lease;
+		int			idle;
+
+		if (!is_of_pool(crew, store, pool) || crew->num_queued == 0)
+			continue;
+		lease = evsched_lease_first_queued(slot);
+		if (chosen != NULL && chosen->serial < lease->serial)
+			continue;
+		idle = evsched_staff_find_idle(store, crew->role);
+		if (idle == EVSCHED_NO_SLOT)
+		{
+			if (clock == 0)
+				clock = evsched_lease_clock();
+			*lacking |= crew->start_at <= clock;
+			continue;
+		}
+		chosen = lease;
+		*worker = idle;
+	}
+	return chosen;
+}
+
+/* idle -> busy */
+static void
+assign(EvschedLease *lease, int worker, const char *pool)
+{
+	EvschedListener *crew = evsched_listener_get(lease->listener);
+	EvschedQueue *queue = evsched_queue_get(lease->queue);
+	EvschedStaff *staff = evsched_staff_get(worker);
+
+	evsched_lease_dequeue(lease);
+	lease->worker = worker;
+	lease->pid = staff->pid;
+	staff->task = (EvschedTask) {
+		.event_id = lease->id,
+		.serial = lease->serial,
+		.due_at = lease->due_at,
+		.recurring = lease->recurring,
+		.owner = lease->owner,
+		.queue = lease->queue,
+		.crew = lease->listener,
+		.number = evsched_staff_number(lease->store, pool)
+	};
+	strlcpy(staff->task.pool, pool, sizeof(staff->task.pool));
+	staff->run_id = 0;
+	staff->started_at = 0;
+	staff->stop = EVSCHED_STOP_NOT;
+	evsched_staff_set_state(worker, EVSCHED_STAFF_BUSY);
+	evsched_staff_wake(worker);
+	crew->failures = 0;
+	if (queue->starving && evsched_crew_runs_low(crew))
+	{
+		queue->starving = false;
+		evsched_queue_touch(lease->queue);
+	}
+}

@@ -1,0 +1,22 @@
+/*
+ * crew.h
+ *		The jobs of one role in one pool, on their way to its workers.
+ */
+#ifndef EVSCHED_CREW_H
+#define EVSCHED_CREW_H
+
+#include "lease.h"
+#include "listener.h"
+
+/* Under the lease lock, exclusively, as all of these. */
+extern int	evsched_crew_find(EvschedStore store, int queue, const char *pool, Oid role);
+extern int	evsched_crew_credit(EvschedStore store, int queue, const char *pool);
+extern int	evsched_crew_share(const EvschedListener *crew, int64 clock);
+extern bool evsched_crew_runs_low(const EvschedListener *crew);
+extern void evsched_crew_enqueue(EvschedLease *lease);
+extern void evsched_crew_dispatch(EvschedStore store, int queue, const char *pool);
+extern void evsched_crew_dispatch_all(EvschedStore store, Oid role);
+extern void evsched_crew_recall(int queue, const char *pool, Oid role);
+extern void evsched_crew_delay(EvschedStore store, Oid role, int64 clock);
+
+#endif							/* EVSCHED_CREW_H */

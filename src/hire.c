@@ -1,0 +1,228 @@
+/*
+ * hire.c
+ *		Starting workers, and sending them away: the scheduler's part in it.
+ *
+ * Called by the scheduler, outside a transaction.  Who needs how many it sees from
+ * the crews; a worker that is asked for and does not come up is noticed here, too.
+ * When there is no room for another one, one that has nothing to do makes it.
+ */
+#include "postgres.h"
+
+#include "hire.h"
+
+#include "utils/memutils.h"
+
+#include "crew.h"
+#include "database.h"
+#include "guc.h"
+#include "listener.h"
+#include "lost.h"
+#include "pool.h"
+#include "queue.h"
+#include "shared.h"
+#include "staff.h"
+#include "worker.h"
+
+/* µs */
+#define RETRY_PAUSE		USECS_PER_SEC
+#define START_TIMEOUT	(10 * USECS_PER_SEC)
+
+/* A worker that this process has asked for. */
+typedef struct Asked
+{
+	BackgroundWorkerHandle *handle; /* NULL: none, or another process has */
+	uint32		generation;
+} Asked;
+
+/* A crew that lacks workers. */
+typedef struct Lack
+{
+	Oid			role;
+	int			queue;
+	int			workers;
+} Lack;
+
+static Asked *asked;			/* by slot */
+
+static int64 look_after_starting(int64 clock);
+static int	list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next);
+static int	workers_lacking(const EvschedListener *crew);
+static bool hire(EvschedStore store, Oid role);
+static bool is_room(EvschedStore store, Oid role);
+static void make_room(Oid role);
+
+void
+evsched_hire_start(void)
+{
+	asked = MemoryContextAllocZero(TopMemoryContext, sizeof(Asked) * Max(evsched_staff_slots(), 1));
+}
+
+/*
+ * Settles runs that were lost and starts the workers that jobs wait for; says when it
+ * wants to be called again (µs, monotonic), even if nobody asks for it.
+ */
+int64
+evsched_hire_run(EvschedStore store, int database, int64 clock)
+{
+	Lack	   *lacks = palloc(sizeof(Lack) * evsched_max_listeners);
+	int64		next = look_after_starting(clock);
+	int			n;
+
+	if (!evsched_lost_settle(store))
+		next = Min(next, clock + RETRY_PAUSE);
+	n = list_lacks(store, clock, lacks, &next);
+	for (int i = 0; i < n; i++)
+	{
+		while (lacks[i].workers > 0 && hire(store, lacks[i].role))
+			lacks[i].workers--;
+		if (lacks[i].workers == 0)
+			continue;
+		make_room(lacks[i].role);
+		evsched_database_lack_staff(database);
+		next = Min(next, clock + RETRY_PAUSE);
+	}
+	pfree(lacks);
+	return next;
+}
+
+/* The extension is gone: so are its workers. */
+void
+evsched_hire_forget(EvschedStore store)
+{
+	evsched_staff_send_away(store.database, store.table);
+}
+
+/* Those that were asked for and have ended before they were there. */
+static int64
+look_after_starting(int64 clock)
+{
+	int64		next = PG_INT64_MAX;
+
+	for (int i = 0; i < evsched_staff_slots(); i++)
+	{
+		EvschedStaff *staff = evsched_staff_get(i);
+		bool		ours = asked[i].handle != NULL && asked[i].generation == staff->generation;
+		pid_t		pid;
+		bool		gone;
+
+		if (staff->state != EVSCHED_STAFF_STARTING || staff->pid != 0)
+			continue;
+		gone = ours ? GetBackgroundWorkerPid(asked[i].handle, &pid) == BGWH_STOPPED :
+			clock - staff->since > START_TIMEOUT;
+		next = Min(next, clock + RETRY_PAUSE);
+		if (!gone)
+			continue;
+		LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+		if (staff->state == EVSCHED_STAFF_STARTING && staff->pid == 0)
+		{
+			evsched_crew_delay(staff->store, staff->role, clock);
+			evsched_staff_release(i);
+		}
+		LWLockRelease(evsched_lease_lock);
+	}
+	return next;
+}
+
+/* The crews of a store whose jobs wait for workers that are to be started now. */
+static int
+list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next)
+{
+	int			n = 0;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < evsched_max_listeners; i++)
+	{
+		EvschedListener *crew = evsched_listener_get(i);
+
+		if (crew->state != EVSCHED_LISTENER_JOINED || !crew->crew ||
+			!evsched_store_equal(crew->store, store))
+			continue;
+		if (crew->start_at > clock)
+			*next = Min(*next, crew->start_at);
+		else if (crew->start_at != 0)
+		{
+			/* Its jobs were given back, and are to be handed out again. */
+			crew->start_at = 0;
+			evsched_queue_touch(crew->queue);
+		}
+		else if (workers_lacking(crew) > 0)
+			lacks[n++] = (Lack) {crew->role, crew->queue, workers_lacking(crew)};
+	}
+	LWLockRelease(evsched_lease_lock);
+	return n;
+}
+
+/* As many as could run one of its jobs and are neither there nor on their way. */
+static int
+workers_lacking(const EvschedListener *crew)
+{
+	int			room = evsched_pool_size(crew->queue_name) -
+		evsched_staff_running(crew->store, crew->queue_name);
+
+	return Min(crew->num_queued, room) -
+		evsched_staff_count(crew->store, crew->role, EVSCHED_STAFF_IDLE) -
+		evsched_staff_count(crew->store, crew->role, EVSCHED_STAFF_STARTING);
+}
+
+/* Asks the postmaster for a worker of a role; false when there is no room for it. */
+static bool
+hire(EvschedStore store, Oid role)
+{
+	uint32		generation = 0;
+	int			slot = EVSCHED_NO_SLOT;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	if (is_room(store, role))
+		slot = evsched_staff_reserve(store, role);
+	if (slot != EVSCHED_NO_SLOT)
+		generation = evsched_staff_get(slot)->generation;
+	LWLockRelease(evsched_lease_lock);
+	if (slot == EVSCHED_NO_SLOT)
+		return false;
+
+	if (asked[slot].handle != NULL)
+		pfree(asked[slot].handle);
+	asked[slot] = (Asked) {NULL, generation};
+	if (evsched_worker_launch(slot, generation, &asked[slot].handle))
+		return true;
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	evsched_staff_release(slot);
+	LWLockRelease(evsched_lease_lock);
+	asked[slot].handle = NULL;
+	return false;
+}
+
+static bool
+is_room(EvschedStore store, Oid role)
+{
+	int			of_role = 0;
+
+	if (evsched_staff_count_all() >= evsched_max_workers)
+		return false;
+	for (int state = EVSCHED_STAFF_STARTING; state <= EVSCHED_STAFF_LEAVING; state++)
+		of_role += evsched_staff_count(store, role, state);
+	return evsched_max_role_workers == 0 || of_role < evsched_max_role_workers;
+}
+
+/* The worker of another role that has had nothing to do for the longest time leaves. */
+static void
+make_room(Oid role)
+{
+	int			longest = EVSCHED_NO_SLOT;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	for (int i = 0; i < evsched_staff_slots(); i++)
+	{
+		EvschedStaff *staff = evsched_staff_get(i);
+
+		if (staff->state == EVSCHED_STAFF_IDLE && staff->role != role &&
+			(longest == EVSCHED_NO_SLOT || staff->since < evsched_staff_get(longest)->since))
+			longest = i;
+	}
+	if (longest != EVSCHED_NO_SLOT)
+	{
+		evsched_staff_set_state(longest, EVSCHED_STAFF_LEAVING);
+		evsched_staff_wake(longest);
+	}
+	LWLockRelease(evsched_lease_lock);
+}

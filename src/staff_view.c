@@ -1,0 +1,93 @@
+/*
+ * staff_view.c
+ *		The workers and what they run, for those who look, or end a run:
+ *		_workers, stop_run.
+ *
+ * Runs in any session; copies under the lease lock, then lets go of it.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "compat.h"
+#include "right.h"
+#include "shared.h"
+#include "staff.h"
+#include "store.h"
+
+PG_FUNCTION_INFO_V1(evsched_sql_workers);
+PG_FUNCTION_INFO_V1(evsched_sql_stop_run);
+
+/* _workers() */
+Datum
+evsched_sql_workers(PG_FUNCTION_ARGS)
+{
+	static const char *const states[] = {
+		[EVSCHED_STAFF_STARTING] = "starting",
+		[EVSCHED_STAFF_IDLE] = "idle",
+		[EVSCHED_STAFF_BUSY] = "busy",
+		[EVSCHED_STAFF_LEAVING] = "leaving"
+	};
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	EvschedStaff *staff;
+	int			n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!evsched_shared_ready())
+		return (Datum) 0;
+	n = evsched_staff_list(evsched_store_here(), &staff);
+	for (int i = 0; i < n; i++)
+	{
+		const EvschedTask *task = &staff[i].task;
+		bool		busy = staff[i].state == EVSCHED_STAFF_BUSY;
+		Datum		values[13] = {
+			Int32GetDatum(task->number), Int32GetDatum(staff[i].pid),
+			ObjectIdGetDatum(staff[i].role), CStringGetTextDatum(states[staff[i].state]),
+			CStringGetTextDatum(task->pool), Int64GetDatum(task->event_id),
+			Int64GetDatum(task->recurring), Int64GetDatum(staff[i].run_id),
+			Int32GetDatum(task->owner), TimestampTzGetDatum(staff[i].started_at),
+			TimestampTzGetDatum(staff[i].hired_at), Int64GetDatum(staff[i].num_runs),
+			Int64GetDatum(staff[i].num_failed)
+		};
+		bool		nulls[13] = {
+			!busy, staff[i].pid == 0, false, false, !busy, !busy,
+			!busy || task->recurring == 0, !busy || staff[i].run_id == 0, !busy,
+			!busy || staff[i].run_id == 0
+		};
+
+		if (!evsched_is_member(GetUserId(), staff[i].role))
+			continue;
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* stop_run(run_id) */
+Datum
+evsched_sql_stop_run(PG_FUNCTION_ARGS)
+{
+	EvschedStore store;
+	EvschedStaff *staff;
+	int64		run_id;
+	int			n;
+
+	if (PG_ARGISNULL(0) || !evsched_shared_ready())
+		PG_RETURN_BOOL(false);
+	run_id = PG_GETARG_INT64(0);
+	store = evsched_store_here();
+	n = evsched_staff_list(store, &staff);
+	for (int i = 0; i < n; i++)
+	{
+		if (staff[i].state == EVSCHED_STAFF_BUSY && staff[i].run_id == run_id && run_id != 0 &&
+			evsched_is_member(GetUserId(), staff[i].role))
+			PG_RETURN_BOOL(evsched_staff_stop(store, run_id, EVSCHED_STOP_RUN));
+	}
+	PG_RETURN_BOOL(false);
+}
