@@ -5,6 +5,7 @@ use warnings;
 
 use Evsched      qw(session on_time near nothing_early wait_until);
 use Evsched::Job qw(call quote trace gate_command);
+use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -426,7 +427,12 @@ $jobs->story('commands that are refused', sub {
 	fails('SELECT 1; SELEC 1', qr/^42601$/, 'one behind another statement');
 	fails('SELECT $2',         qr/^42/,     'a parameter that is not there');
 	fails('SELECT no_such()',  qr/^42883$/, 'no such function');
-	fails('COPY trace FROM STDIN', qr/^\w{5}$/, 'COPY FROM STDIN: there is no client');
+	# There is no client; what the server itself reads and writes is nobody's.
+	fails('COPY trace FROM STDIN', qr/^\w{5}$/, 'COPY FROM STDIN');
+	fails(q(COPY (SELECT 'written by a job') TO STDOUT), qr/^\w{5}$/, 'COPY TO STDOUT');
+	$jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity
+				 WHERE backend_type = 'evsched worker'));
+	unlike(slurp_file($jobs->server->logfile), qr/^written by a job/m, 'writes nothing into the log');
 	fails('SELECT ' . '(' x 30000, qr/^\w{5}$/, 'very bad input');
 	succeeds(trace('still'), 'the worker goes on');
 });
@@ -501,7 +507,7 @@ $jobs->story('history', sub {
 	is($ann->sql('SELECT count(*) FROM evsched.run WHERE owner <> \'ann\''), 0, 'nor does ann see those of others');
 	is($ann->sql("SELECT result FROM evsched.result($id)"), 7, 'ann sees the result');
 	my $asked = $bob->try("SELECT result FROM evsched.result($id)");
-	ok(defined $asked->{error} || !grep { defined $_->[0] } @{ $asked->{rows} }, 'bob does not');
+	ok(defined $asked->{error} || !(grep { defined $_->[0] } @{ $asked->{rows} }), 'bob does not');
 	$jobs->sql('GRANT ann TO bob');
 	is($bob->sql("SELECT result FROM evsched.result($id)"), 7, 'as a member of ann he does');
 	is($bob->sql("SELECT count(*) FROM evsched.run WHERE event_id = $id"), 1, 'the run, too');

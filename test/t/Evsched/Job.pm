@@ -78,7 +78,7 @@ sub reconnect
 {
 	my ($self) = @_;
 
-	$_->kill9 for values %{ $self->{sessions} };
+	$_->kill9 for grep { defined } values %{ $self->{sessions} };
 	$self->{sessions} = {};
 	return;
 }
@@ -370,7 +370,13 @@ sub tidy
 {
 	my ($self) = @_;
 
-	$self->reconnect unless eval { $self->sql('ROLLBACK'); 1 };
+	wait_until(
+		sub {
+			return 1 if eval { $self->sql('SELECT 1'); 1 };
+			$self->reconnect;
+			return 0;
+		},
+		'the server');
 	(delete $self->{sessions}{gate})->kill9 if $self->{sessions}{gate};
 	$self->reset_settings;
 	$self->sql('SELECT evsched.start()');
