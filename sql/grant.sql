@@ -6,6 +6,12 @@ CREATE FUNCTION evsched.grant_usage(role name, bulk boolean DEFAULT false) RETUR
 COMMENT ON FUNCTION evsched.grant_usage(name, boolean)
     IS 'lets a role use evsched; bulk: also by plain INSERT and COPY into evsched.event';
 
+CREATE FUNCTION evsched._take_over(old oid, new oid) RETURNS void
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_take_over';
+COMMENT ON FUNCTION evsched._take_over(oid, oid)
+    IS 'internal: who may call a function may call the one that takes its place';
+
 CREATE FUNCTION evsched.create_queue(queue text, max_retries int DEFAULT NULL,
         retry_delay interval DEFAULT NULL) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE

@@ -38,6 +38,26 @@ BEGIN
     END LOOP;
 END $$;
 
+-- What an update has replaced by a function with other arguments is called _old_ and its
+-- name here: whoever was granted it is granted the new one.
+
+DO $$
+DECLARE
+    old oid;
+    new oid;
+BEGIN
+    FOR old, new IN
+        SELECT o.oid, n.oid
+        FROM pg_catalog.pg_proc o
+        JOIN pg_catalog.pg_proc n ON n.pronamespace = o.pronamespace
+            AND o.proname = '_old_' || n.proname
+        WHERE o.pronamespace = 'evsched'::pg_catalog.regnamespace
+    LOOP
+        PERFORM evsched._take_over(old, new);
+        EXECUTE 'DROP FUNCTION ' || old::pg_catalog.regprocedure::text;
+    END LOOP;
+END $$;
+
 -- The owner of the database controls evsched in it.
 
 DO $$

@@ -21,12 +21,16 @@
 #include "lease.h"
 #include "right.h"
 #include "shared.h"
+#include "staff.h"
 #include "statement.h"
 #include "store.h"
 #include "wait.h"
 
 /* How long a session waits for a scheduler that is being started. */
 #define ANSWER_TIMEOUT_MS	10000
+
+/* How long force_stop waits for the jobs that it has ended. */
+#define FORCE_TIMEOUT_MS	5000
 
 /* How often it looks whether what it waits for has come. */
 #define LOOK_PAUSE_MS		5
@@ -42,6 +46,7 @@ static int	begin_control(const char *function);
 static void ask_scheduler(int database, bool stop);
 static bool has_answered(void *question);
 static bool nothing_runs(void *database);
+static bool nobody_works(void *store);
 static Datum pause_queue(FunctionCallInfo fcinfo, bool pause, const char *function);
 
 PG_FUNCTION_INFO_V1(evsched_sql_start);
@@ -79,8 +84,11 @@ Datum
 evsched_sql_force_stop(PG_FUNCTION_ARGS)
 {
 	int			database = begin_control("force_stop()");
+	EvschedStore store = evsched_store_here();
 
 	ask_scheduler(database, true);
+	(void) evsched_wait_until(nobody_works, &store, LOOK_PAUSE_MS,
+							  FORCE_TIMEOUT_MS * INT64CONST(1000));
 	PG_RETURN_BOOL(nothing_runs(&database));
 }
 
@@ -146,6 +154,13 @@ static bool
 nothing_runs(void *database)
 {
 	return !evsched_lease_any(*(int *) database);
+}
+
+/* Ends what is run, until nothing is. */
+static bool
+nobody_works(void *store)
+{
+	return !evsched_staff_stop(*(EvschedStore *) store, 0, EVSCHED_STOP_FORCED);
 }
 
 static Datum

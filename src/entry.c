@@ -54,6 +54,8 @@ evsched_entry_open(EvschedTable *table, EvschedEntry *entry, const char *functio
 {
 	warn_unless_loaded();
 	evsched_table_open_for_insert(table, function);
+	if (entry->command != NULL || entry->series || entry->for_all)
+		evsched_store_require_current();
 	evsched_right_require(entry->queue, EVSCHED_RIGHT_POST);
 	entry->owner = evsched_role_number(table->store, GetUserId());
 }
@@ -150,10 +152,10 @@ warn_unless_loaded(void)
 static int64
 insert_with_key(EvschedTable *table, const EvschedEntry *entry, bool *kept)
 {
+	bool		current = evsched_store_is_current();
 	EvschedCaller caller;
 	int64		id = 0;
 
-	evsched_store_require_current();
 	evsched_statement_begin(&caller);
 	for (;;)
 	{
@@ -174,7 +176,8 @@ insert_with_key(EvschedTable *table, const EvschedEntry *entry, bool *kept)
 				break;
 			if (!evsched_shared_ready() || !evsched_lease_exists(table->store, id))
 			{
-				run_with_values(EVSCHED_STMT_KEY_REPLACE, entry, id);
+				run_with_values(current ? EVSCHED_STMT_KEY_REPLACE :
+								EVSCHED_STMT_KEY_REPLACE_OLD, entry, id);
 				break;
 			}
 			evsched_statement_run(EVSCHED_STMT_KEY_DROP,
@@ -182,7 +185,8 @@ insert_with_key(EvschedTable *table, const EvschedEntry *entry, bool *kept)
 		}
 		id = evsched_table_next_id(table);
 		/* Another event may have got the key. */
-		if (run_with_values(EVSCHED_STMT_KEY_INSERT, entry, id) == 1)
+		if (run_with_values(current ? EVSCHED_STMT_KEY_INSERT :
+							EVSCHED_STMT_KEY_INSERT_OLD, entry, id) == 1)
 			break;
 	}
 	evsched_statement_end(&caller);

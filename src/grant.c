@@ -38,6 +38,7 @@ PG_FUNCTION_INFO_V1(evsched_sql_create_queue);
 PG_FUNCTION_INFO_V1(evsched_sql_grant_queue);
 PG_FUNCTION_INFO_V1(evsched_sql_revoke_queue);
 PG_FUNCTION_INFO_V1(evsched_sql_grant_usage);
+PG_FUNCTION_INFO_V1(evsched_sql_take_over);
 
 /* create_queue(queue, max_retries, retry_delay) */
 Datum
@@ -120,6 +121,38 @@ evsched_sql_grant_usage(PG_FUNCTION_ARGS)
 					   ShareUpdateExclusiveLock);
 	evsched_statement_run(EVSCHED_STMT_USAGE, values, NULL);
 	evsched_statement_execute(TextDatumGetCString(evsched_statement_value(0, 1, &isnull)));
+	evsched_statement_end(&caller);
+	PG_RETURN_VOID();
+}
+
+/*
+ * _take_over(old, new): whoever may call the one may call the other, which takes its place
+ * in an update.  The grants are not the script's, or no dump would have them.
+ */
+Datum
+evsched_sql_take_over(PG_FUNCTION_ARGS)
+{
+	bool		creating = creating_extension;
+	Datum		values[2] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
+	EvschedCaller caller;
+	bool		isnull;
+	Datum		commands;
+
+	evsched_right_require_control("_take_over()");
+	evsched_statement_begin(&caller);
+	evsched_statement_run(EVSCHED_STMT_TAKE_OVER, values, NULL);
+	commands = evsched_statement_value(0, 1, &isnull);
+	PG_TRY();
+	{
+		creating_extension = false;
+		if (!isnull)
+			evsched_statement_execute(TextDatumGetCString(commands));
+	}
+	PG_FINALLY();
+	{
+		creating_extension = creating;
+	}
+	PG_END_TRY();
 	evsched_statement_end(&caller);
 	PG_RETURN_VOID();
 }

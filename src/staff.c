@@ -140,8 +140,8 @@ evsched_staff_count_waiting(Oid database)
 }
 
 /*
- * Ends a run, or (0) all of a store; false where there is none.  The signal is sent under
- * the lock, for a worker takes that between two runs.
+ * Ends a run, or (0) all of a store; false where there is none, nor a worker that is about
+ * to begin one.  The signal is sent under the lock, for a worker takes that between two runs.
  */
 bool
 evsched_staff_stop(EvschedStore store, int64 run_id, EvschedStaffStop why)
@@ -151,13 +151,15 @@ evsched_staff_stop(EvschedStore store, int64 run_id, EvschedStaffStop why)
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < evsched_staff_slots(); i++)
 	{
-		if (slots[i].state != EVSCHED_STAFF_BUSY || slots[i].run_id == 0 ||
+		if (slots[i].state != EVSCHED_STAFF_BUSY || i == mine ||
 			!evsched_store_equal(slots[i].store, store) ||
 			(run_id != 0 && slots[i].run_id != run_id))
 			continue;
+		any = true;
+		if (slots[i].run_id == 0)
+			continue;
 		slots[i].stop = why;
 		kill(slots[i].pid, SIGINT);
-		any = true;
 	}
 	LWLockRelease(evsched_lease_lock);
 	return any;

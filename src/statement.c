@@ -240,6 +240,16 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" CASE WHEN $2 THEN pg_catalog.format('; GRANT INSERT"
 		" (queue, due_at, key, payload, max_retries) ON evsched.event TO %s', $1) END)"
 	},
+	/* The commands that grant one function to whom another is granted. */
+	[EVSCHED_STMT_TAKE_OVER] = {
+		SPI_OK_SELECT, 2, {OIDOID, OIDOID},
+		"SELECT pg_catalog.string_agg(pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I',"
+		" $2::pg_catalog.regprocedure, a.rolname), '; ')"
+		" FROM pg_catalog.pg_proc p, LATERAL pg_catalog.aclexplode(p.proacl) x"
+		" JOIN pg_catalog.pg_authid a ON a.oid OPERATOR(pg_catalog.=) x.grantee"
+		" WHERE p.oid OPERATOR(pg_catalog.=) $1"
+		" AND x.grantee OPERATOR(pg_catalog.<>) p.proowner"
+	},
 	[EVSCHED_STMT_CHECK] = {
 		SPI_OK_SELECT, 0, {0},
 		"SELECT item, ok, detail, CASE WHEN NOT ok THEN fix END FROM evsched._check ORDER BY n"
@@ -264,6 +274,20 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" handles = $16, num_lost = $17, for_all = $19,"
 		/* Who has paused a series has paused what stands in its place, too. */
 		" paused = CASE WHEN recurring OPERATOR(pg_catalog.=) id THEN paused END"
+		" WHERE id OPERATOR(pg_catalog.=) $1"
+	},
+	/* The same before the update of the extension, which has brought the other columns. */
+	[EVSCHED_STMT_KEY_INSERT_OLD] = {
+		SPI_OK_INSERT, EVSCHED_EVENT_LAST_ERROR, EVENT_TYPES,
+		"INSERT INTO evsched.event VALUES"
+		" ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+		EVENT_KEY_CONFLICT
+	},
+	[EVSCHED_STMT_KEY_REPLACE_OLD] = {
+		SPI_OK_UPDATE, EVSCHED_EVENT_LAST_ERROR, EVENT_TYPES,
+		"UPDATE evsched.event"
+		" SET due_at = $2, num_retries = $3, owner = $4, max_retries = $5, payload = $7,"
+		" retry_delay = $9, last_error = $12"
 		" WHERE id OPERATOR(pg_catalog.=) $1"
 	},
 	[EVSCHED_STMT_KEY_DROP] = {

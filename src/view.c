@@ -36,7 +36,8 @@ evsched_sql_leases(PG_FUNCTION_ARGS)
 	static const char *const kinds[] = {
 		[EVSCHED_LEASE_LISTENER] = "listener",
 		[EVSCHED_LEASE_FETCH] = "fetch",
-		[EVSCHED_LEASE_PULL] = "receive"
+		[EVSCHED_LEASE_PULL] = "receive",
+		[EVSCHED_LEASE_JOB] = "job"
 	};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	EvschedLease *leases;
@@ -56,9 +57,10 @@ evsched_sql_leases(PG_FUNCTION_ARGS)
 		Datum		values[5] = {
 			Int64GetDatum(leases[i].id), CStringGetTextDatum(kinds[leases[i].kind]),
 			(Datum) 0, Int32GetDatum(leases[i].pid),
-			TimestampTzGetDatum(now + (leases[i].deadline - clock))
+			TimestampTzGetDatum(leases[i].deadline == PG_INT64_MAX ? DT_NOEND :
+								now + (leases[i].deadline - clock))
 		};
-		bool		nulls[5] = {false, false, true, false, false};
+		bool		nulls[5] = {false, false, true, leases[i].pid == 0, false};
 
 		if (!sees_lease(&leases[i]))
 			continue;

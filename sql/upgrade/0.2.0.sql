@@ -13,11 +13,12 @@ ALTER TABLE evsched.event
     ADD COLUMN for_all boolean;
 CREATE INDEX event_special ON evsched.event (recurring, planned_at) WHERE recurring IS NOT NULL OR for_all;
 
--- These have other arguments or columns since; what roles were granted on them they are
--- granted anew at the end.
+-- These have more arguments since; see public.sql.
 
-DROP FUNCTION evsched.post(jsonb, interval, text, text, int, text, interval);
-DROP FUNCTION evsched.post_at(jsonb, timestamptz, text, text, int, text, interval);
+ALTER FUNCTION evsched.post(jsonb, interval, text, text, int, text, interval)
+    RENAME TO _old_post;
+ALTER FUNCTION evsched.post_at(jsonb, timestamptz, text, text, int, text, interval)
+    RENAME TO _old_post_at;
 
 -- When the events of a series come.
 

@@ -68,6 +68,7 @@ for my $script (sort glob 'sql/old/evsched--*.sql')
 	$session->sql("CREATE EXTENSION evsched VERSION '$version'");
 	$session->sql('GRANT USAGE ON SCHEMA evsched TO app');
 	$session->sql('GRANT EXECUTE ON FUNCTION evsched.cancel(bigint) TO app');
+	$session->sql('GRANT EXECUTE ON FUNCTION evsched.post(jsonb, interval, text, text, int, text, interval) TO app');
 	$session->sql('GRANT SELECT ON evsched.events TO app');
 	ok($server->wait_for_log(qr/evsched waits: its extension/, $logged),
 		"$version: the scheduler waits");
@@ -107,6 +108,10 @@ for my $script (sort glob 'sql/old/evsched--*.sql')
 		[ 'pg_dump', '-h', $server->host, '-p', $server->port, '-d', $database ],
 		qr/GRANT ALL ON FUNCTION evsched\.cancel\(id bigint\) TO app/,
 		'in a dump, too');
+	command_like(
+		[ 'pg_dump', '-h', $server->host, '-p', $server->port, '-d', $database ],
+		qr/GRANT ALL ON FUNCTION evsched\.post\(.*every interval.*\) TO app/,
+		'also of a function that has got more arguments');
 	$_->quit for $session, $other, $listener;
 }
 
