@@ -137,6 +137,8 @@ $jobs->story('workers', sub {
 	is_deeply(process_state($scheduler), $before, 'then nobody is awake');
 
 	# Never in the middle of a job, however short the time.
+	$jobs->sql($_) for 'DELETE FROM evsched.event', 'TRUNCATE trace RESTART IDENTITY';
+	my $lost = $jobs->sql(q(SELECT count(*) FROM evsched.run WHERE state = 'lost'));
 	$jobs->set('evsched.worker_idle_timeout' => '1ms');
 	post_many(200, 'INSERT INTO trace (what) VALUES (1)', pool => 'work');
 	for my $n (1 .. 20)
@@ -145,7 +147,7 @@ $jobs->story('workers', sub {
 	}
 	all_done('workers that retire at once');
 	is($jobs->sql('SELECT count(*) FROM trace'), 220, 'do all of it');
-	is($jobs->sql(q(SELECT count(*) FROM evsched.run WHERE state = 'lost')), 0, 'and lose nothing');
+	is($jobs->sql(q(SELECT count(*) FROM evsched.run WHERE state = 'lost')), $lost, 'and lose nothing');
 
 	# One that has time is used again.
 	$jobs->set('evsched.worker_idle_timeout' => '10min');
