@@ -86,7 +86,7 @@ $jobs->story('keys', sub {
 	isnt($jobs->after('1 h', 'SELECT 1', key => 'k', pool => 'work'), $id, 'another pool has keys of its own');
 	is($jobs->sql(q(SELECT evsched.change_delay('k', '3 h', 'active'))), 't', 'by its key it is moved');
 	is($jobs->sql(q(SELECT evsched.change_delay('k', '3 h', 'passive'))), 'f', 'in its pool only');
-	is($jobs->after('50 ms', 'INSERT INTO trace (what) SELECT \'new\' || $1', key => 'k', pool => 'active', payload => '2'),
+	is($jobs->after('50 ms', 'INSERT INTO trace (what) SELECT \'new\' || $1::text', key => 'k', pool => 'active', payload => '2'),
 		$id, 'replaced: the same id');
 	is($jobs->sql("SELECT key FROM evsched.events WHERE id = $id"), 'k', 'its key');
 	$jobs->has_runs($id, 'succeeded', 'it runs');
@@ -429,8 +429,8 @@ $jobs->story('DROP EXTENSION', sub {
 		}
 		my $name = $running ? 'with a running job' : 'with idle workers';
 		quick('DROP EXTENSION evsched', "DROP EXTENSION $name", $there);
-		wait_until(sub { $jobs->sql(q(SELECT count(*) FROM pg_stat_activity WHERE datname = 'theirs' AND backend_type = 'evsched worker')) == 0 }, 'its workers to go');
-		pass('they go');
+		$jobs->becomes(q(SELECT count(*) FROM pg_stat_activity WHERE datname = 'theirs' AND backend_type = 'evsched worker'),
+			0, 'its workers go');
 		is($there->sql(q(SELECT count(*) FROM trace WHERE what = 'x')), 0, 'nothing stays of what was cut off');
 		quick('CREATE EXTENSION evsched', 'it can be created again', $there);
 		$there->sql('TRUNCATE trace');
