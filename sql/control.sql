@@ -1,5 +1,11 @@
 -- Stopping and starting.
 
+CREATE FUNCTION evsched._require_control(function text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_require_control';
+COMMENT ON FUNCTION evsched._require_control(text)
+    IS 'internal: raises 42501 unless current_user may control evsched in this database';
+
 CREATE FUNCTION evsched.start() RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'evsched_sql_start';

@@ -13,7 +13,10 @@ CREATE TABLE evsched.dead (
     retry_delay interval,
     died_at     timestamptz NOT NULL,
     why         text NOT NULL,
-    sqlstate    text
+    sqlstate    text,
+    run_timeout interval,
+    body        text,
+    handles     bigint
 );
 CREATE INDEX dead_queue ON evsched.dead (queue, died_at, id);
 CREATE INDEX dead_died_at ON evsched.dead (died_at);

@@ -37,3 +37,9 @@ COMMENT ON TABLE evsched.error_handler IS 'what is run when a job of a role has 
 
 SELECT pg_catalog.pg_extension_config_dump('evsched.error_handler', '');
 
+-- As with the settings: what is here stays.
+
+CREATE TRIGGER skip_known BEFORE INSERT ON evsched.error_handler
+    FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
+ALTER TABLE evsched.error_handler ENABLE ALWAYS TRIGGER skip_known;
+

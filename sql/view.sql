@@ -28,6 +28,7 @@ COMMENT ON FUNCTION evsched._queues() IS 'internal: the queues in shared memory'
 CREATE VIEW evsched.events WITH (security_barrier) AS
     SELECT e.id, e.queue, e.key,
            CASE WHEN l.id IS NOT NULL THEN 'delivered'
+                WHEN e.paused THEN 'paused'
                 WHEN e.due_at <= pg_catalog.clock_timestamp() THEN 'ready'
                 ELSE 'scheduled' END AS state,
            e.due_at, e.payload, e.command, e.recurring,
@@ -36,8 +37,21 @@ CREATE VIEW evsched.events WITH (security_barrier) AS
     FROM evsched.event e
     LEFT JOIN evsched._leases() l ON l.id = e.id
     LEFT JOIN evsched.role r ON r.n = e.owner
-    WHERE evsched._sees(e.owner, e.queue);
+    WHERE e.recurring IS DISTINCT FROM e.id AND evsched._sees(e.owner, e.queue);
 COMMENT ON VIEW evsched.events IS 'every live event with its state and who holds it until when';
+
+CREATE VIEW evsched.series WITH (security_barrier) AS
+    SELECT e.id, e.queue, e.key, c.schedule, c.period, c.time_zone, c.start_at, w.next_at,
+           coalesce(e.paused, false) AS paused, c.missed, c.overlap, e.payload, e.command,
+           e.max_retries, e.retry_delay, e.run_timeout, r.name AS owner
+    FROM evsched.recurrence c
+    JOIN evsched.event e ON e.id = c.id
+    LEFT JOIN LATERAL (SELECT o.due_at AS next_at FROM evsched.event o
+                       WHERE o.recurring = c.id AND o.planned_at IS NOT NULL
+                       ORDER BY o.planned_at DESC LIMIT 1) w ON true
+    LEFT JOIN evsched.role r ON r.n = e.owner
+    WHERE evsched._sees(e.owner, e.queue);
+COMMENT ON VIEW evsched.series IS 'what recurs: its schedule or period, and when it comes next';
 
 CREATE VIEW evsched.dead_event WITH (security_barrier) AS
     SELECT d.id, d.queue, d.key, d.payload, d.command, r.name AS owner, d.recurring,

@@ -23,8 +23,16 @@
 #include "right.h"
 #include "setting.h"
 #include "shared.h"
+#include "step.h"
 #include "stop.h"
 #include "table.h"
+
+/* How confirm goes about it. */
+typedef struct Confirm
+{
+	TimestampTz now;
+	EvschedStep step;			/* of its series */
+} Confirm;
 
 /* How reject goes about it. */
 typedef struct Reject
@@ -32,6 +40,7 @@ typedef struct Reject
 	TimestampTz now;
 	const Interval *delay;		/* NULL: the event's own */
 	text	   *error;			/* may be NULL */
+	EvschedStep step;			/* of its series, where it dies */
 } Reject;
 
 static bool may_extend(int64 id);
@@ -109,7 +118,10 @@ evsched_sql_reject(PG_FUNCTION_ARGS)
 		evsched_table_count(&table, EVSCHED_COUNT_FAILED);
 	}
 	if (verdict == EVSCHED_DELETE)
+	{
+		(void) evsched_step_go_on(&table, &reject.step);
 		evsched_dead_add(table.row, reject.error ? text_to_cstring(reject.error) : "rejected", NULL);
+	}
 	evsched_table_close(&table);
 	PG_RETURN_BOOL(verdict != EVSCHED_KEEP);
 }
@@ -164,10 +176,11 @@ confirm_one(int64 id, void *arg)
 static bool
 confirm_event(EvschedTable *table, int64 id)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	Confirm		confirm = {.now = GetCurrentTimestamp()};
 
-	if (evsched_table_change(table, id, decide_confirm, &now) != EVSCHED_DELETE)
+	if (evsched_table_change(table, id, decide_confirm, &confirm) != EVSCHED_DELETE)
 		return false;
+	(void) evsched_step_go_on(table, &confirm.step);
 	evsched_effect_end_lease(table->store, id, true);
 	evsched_table_count(table, EVSCHED_COUNT_CONFIRMED);
 	EVSCHED_STOP("confirm deleted");
@@ -178,13 +191,14 @@ confirm_event(EvschedTable *table, int64 id)
 static EvschedVerdict
 decide_confirm(EvschedTable *table, void *arg)
 {
-	TimestampTz now = *(TimestampTz *) arg;
+	Confirm    *confirm = arg;
 
 	if (evsched_event_is_job(table->row) || !evsched_right_consumes_row(table->row))
 		return EVSCHED_KEEP;
-	if (evsched_event_place(table->row).due_at > now &&
+	if (evsched_event_place(table->row).due_at > confirm->now &&
 		evsched_event_num_retries(table->row) == 0)
 		return EVSCHED_KEEP;
+	confirm->step = evsched_step_hold(table->row, confirm->now);
 	return EVSCHED_DELETE;
 }
 
@@ -199,7 +213,10 @@ decide_reject(EvschedTable *table, void *arg)
 	if (evsched_event_place(table->row).due_at > reject->now)
 		return EVSCHED_KEEP;
 	if (evsched_dead_is_due(table->row))
+	{
+		reject->step = evsched_step_hold(table->row, reject->now);
 		return EVSCHED_DELETE;
+	}
 
 	due_at = reject->delay != NULL
 		? evsched_arg_due_after(reject->delay, reject->now)

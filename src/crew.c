@@ -131,6 +131,24 @@ evsched_crew_dispatch_all(EvschedStore store, Oid role)
 	}
 }
 
+/* There may be other pools now, of other sizes. */
+void
+evsched_crew_refit(EvschedStore store)
+{
+	for (int slot = 0; slot < evsched_max_listeners; slot++)
+	{
+		EvschedListener *crew = evsched_listener_get(slot);
+
+		if (crew->state != EVSCHED_LISTENER_JOINED || !crew->crew || crew->num_queued == 0 ||
+			!evsched_store_equal(crew->store, store))
+			continue;
+		if (evsched_pool_exists(crew->queue_name))
+			evsched_crew_dispatch(store, crew->queue, crew->queue_name);
+		else
+			evsched_crew_recall(crew->queue, crew->queue_name, InvalidOid);
+	}
+}
+
 /* What waits for a worker of a role (InvalidOid: of any) is given back. */
 void
 evsched_crew_recall(int queue, const char *pool, Oid role)

@@ -100,7 +100,10 @@ evsched_database_find_locked(Oid oid, bool create)
 			free_slot = i;
 	}
 	if (create && free_slot != EVSCHED_NO_SLOT)
+	{
 		databases->slot[free_slot].oid = oid;
+		databases->slot[free_slot].up_since = GetCurrentTimestamp();
+	}
 	return create ? free_slot : EVSCHED_NO_SLOT;
 }
 

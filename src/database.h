@@ -15,6 +15,7 @@
 typedef struct EvschedDatabase
 {
 	Oid			oid;			/* directory lock; InvalidOid: slot is free */
+	TimestampTz up_since;		/* directory lock, set before anything refers to it */
 	slock_t		mutex;			/* guards all that follows */
 	Oid			table;			/* the store its last scheduler served */
 	int			scheduler_procno;

@@ -79,6 +79,13 @@ evsched_event_recurring(TupleTableSlot *row)
 	return DatumGetInt64(evsched_event_value(row, EVSCHED_EVENT_RECURRING));
 }
 
+/* Its place in the schedule of its series; asked only where it has one. */
+TimestampTz
+evsched_event_planned_at(TupleTableSlot *row)
+{
+	return DatumGetTimestampTz(evsched_event_value(row, EVSCHED_EVENT_PLANNED_AT));
+}
+
 /* Copies the queue's name into EVSCHED_QUEUE_BYTES + 1 bytes. */
 void
 evsched_event_queue(TupleTableSlot *row, char *name)

@@ -48,6 +48,7 @@ extern bool evsched_event_is_job(TupleTableSlot *row);
 extern bool evsched_event_is_series(TupleTableSlot *row);
 extern bool evsched_event_is_paused(TupleTableSlot *row);
 extern int64 evsched_event_recurring(TupleTableSlot *row);
+extern TimestampTz evsched_event_planned_at(TupleTableSlot *row);
 extern void evsched_event_queue(TupleTableSlot *row, char *name);
 extern TimestampTz evsched_event_retry_at(TupleTableSlot *row, TimestampTz now,
 										  const Interval *delay);

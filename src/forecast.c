@@ -17,7 +17,6 @@
 #include "arg.h"
 #include "recurrence.h"
 #include "server_zone.h"
-#include "zone.h"
 
 #define DEFAULT_FIRES	5
 #define MAX_FIRES		100000
@@ -52,8 +51,7 @@ evsched_sql_next_fires(PG_FUNCTION_ARGS)
 	if (TIMESTAMP_NOT_FINITE(at))
 		evsched_arg_refuse("from_time must be finite", "Give a time, or NULL for now.");
 	read_recurrence(text_to_cstring(PG_GETARG_TEXT_PP(0)), at, &recurrence);
-	recurrence.zone = PG_ARGISNULL(2) ? evsched_server_zone_get() :
-		evsched_zone_find(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	recurrence.zone = evsched_server_zone_or((text *) evsched_arg_pointer(fcinfo, 2));
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	for (int i = 0; i < n; i++)
@@ -76,15 +74,9 @@ static void
 read_recurrence(const char *text, TimestampTz start, EvschedRecurrence *recurrence)
 {
 	if (looks_like_cron(text))
-	{
-		recurrence->kind = EVSCHED_RECURRENCE_CRON;
-		evsched_cron_parse(text, &recurrence->cron);
-		return;
-	}
-	recurrence->kind = EVSCHED_RECURRENCE_PERIOD;
-	recurrence->period.start = start;
-	recurrence->period.length = *read_interval(text);
-	evsched_period_check(&recurrence->period.length);
+		evsched_recurrence_of_cron(recurrence, text);
+	else
+		evsched_recurrence_of_period(recurrence, read_interval(text), start);
 }
 
 /*

@@ -18,6 +18,7 @@ extern int	evsched_max_lost_runs;
 extern int	evsched_history_keep;
 extern int	evsched_history_rows;
 extern int	evsched_history_age;	/* minutes */
+extern int	evsched_max_catch_up;
 extern double evsched_max_notify_usage;
 extern bool evsched_enabled;
 extern bool evsched_fence;

@@ -67,7 +67,7 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name, bool se
 		EvschedListener *listener = evsched_listener_get(l);
 		int			credit = evsched_listener_credit(listener);
 
-		if (strcmp(listener->queue_name, queue_name) != 0 ||
+		if (listener->crew || strcmp(listener->queue_name, queue_name) != 0 ||
 			!list_member_oid(hands->roles, listener->role))
 			continue;
 		if (evsched_reader_is_blocked(listener))
@@ -158,8 +158,6 @@ evsched_hand_offer_job(EvschedHands *hands, EvschedTable *table, const char *poo
 
 	if (!evsched_right_may_work(role))
 		return EVSCHED_OFFER_PASSED;
-	if (hands->jobs == 0)
-		return EVSCHED_OFFER_REFUSED;
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	hand.ref.slot = evsched_crew_find(table->store, hands->slot, pool, role);
 	if (hand.ref.slot != EVSCHED_NO_SLOT)
@@ -280,7 +278,8 @@ served_roles(EvschedQueue *queue, const char *queue_name)
 	for (int l = queue->first_listener; l != EVSCHED_NO_SLOT;
 		 l = evsched_listener_get(l)->next_in_ring)
 	{
-		if (strcmp(evsched_listener_get(l)->queue_name, queue_name) == 0)
+		if (!evsched_listener_get(l)->crew &&
+			strcmp(evsched_listener_get(l)->queue_name, queue_name) == 0)
 			roles = list_append_unique_oid(roles, evsched_listener_get(l)->role);
 	}
 	LWLockRelease(evsched_lease_lock);

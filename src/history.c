@@ -162,7 +162,8 @@ prune(const EvschedRecord *run)
 	if (num_prunes++ % PRUNES_FROM_START == 0)
 		pruned = 0;
 	values[0] = Int64GetDatum(pruned);
-	values[1] = Int64GetDatum(run->id - evsched_history_rows);
+	/* Less by as many as may be added until the next one prunes. */
+	values[1] = Int64GetDatum(run->id - Max(evsched_history_rows - 4 * step, 1));
 	values[2] = TimestampTzGetDatum(GetCurrentTimestamp() -
 									evsched_history_age * USECS_PER_MINUTE);
 	values[3] = Int64GetDatum(step * 4);

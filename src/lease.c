@@ -128,6 +128,30 @@ evsched_lease_queue(EvschedStore store, int64 id)
 	return queue;
 }
 
+/*
+ * Is a job of that series with the crews of a pool, waiting for a worker or being run?
+ * Awaited, the queue is looked at when one of its leases ends.
+ */
+bool
+evsched_lease_any_of(int queue, int64 recurring, bool await)
+{
+	EvschedQueue *of = evsched_queue_get(queue);
+	bool		any = false;
+
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	for (int crew = of->first_listener; crew != EVSCHED_NO_SLOT && !any;
+		 crew = evsched_listener_get(crew)->next_in_ring)
+	{
+		for (int32 n = evsched_listener_get(crew)->first_lease; n != NIL_LEASE && !any;
+			 n = slots[n].next_of_listener)
+			any = slots[n].recurring == recurring && evsched_store_equal(slots[n].store, of->store);
+	}
+	if (any && await)
+		of->starving = true;
+	LWLockRelease(evsched_lease_lock);
+	return any;
+}
+
 /* Moves a deadline back, never forth; false when there is no such lease. */
 bool
 evsched_lease_extend(EvschedStore store, int64 id, int64 deadline)

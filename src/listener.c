@@ -508,6 +508,7 @@ fill_listener(EvschedListener *listener, const char *queue_name, const char *cha
 	strlcpy(listener->channel, channel, sizeof(listener->channel));
 }
 
+/* A free slot, or EVSCHED_NO_SLOT. */
 static int
 find_free(void)
 {
@@ -515,6 +516,17 @@ find_free(void)
 	{
 		if (slots[slot].state == EVSCHED_LISTENER_FREE)
 			return slot;
+	}
+	/* A crew that has no job can be made again. */
+	for (int slot = 0; slot < evsched_max_listeners; slot++)
+	{
+		if (slots[slot].crew && slots[slot].state == EVSCHED_LISTENER_JOINED &&
+			slots[slot].unconfirmed == 0)
+		{
+			drop_from_ring(slot);
+			free_listener(slot);
+			return slot;
+		}
 	}
 	return EVSCHED_NO_SLOT;
 }

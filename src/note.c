@@ -121,26 +121,28 @@ evsched_sql_owner(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(evsched_role_number(evsched_store_here(), GetUserId()));
 }
 
-/* Is there a row of the same key in evsched.role, queue or queue_grant? */
+/* Is there a row of the same key in evsched.role, queue, queue_grant or error_handler? */
 static bool
 is_known(Relation relation, HeapTuple tuple)
 {
 	Datum		values[MAX_SETTING_COLUMNS];
 	bool		nulls[MAX_SETTING_COLUMNS];
 	const char *table = RelationGetRelationName(relation);
+	bool		by_one = strcmp(table, "queue") == 0 || strcmp(table, "error_handler") == 0;
 	EvschedCaller caller;
 	bool		known;
 
 	heap_deform_tuple(tuple, RelationGetDescr(relation), values, nulls);
 	/* Constraints refuse it later. */
-	if (nulls[0] || (strcmp(table, "queue") != 0 && (nulls[1] || nulls[2])))
+	if (nulls[0] || (!by_one && (nulls[1] || nulls[2])))
 		return false;
 	if (strcmp(table, "role") == 0)
 		return evsched_role_is_known(DatumGetInt32(values[0]), NameStr(*DatumGetName(values[1])),
 									 TextDatumGetCString(values[2]));
 	evsched_statement_begin(&caller);
-	known = evsched_statement_read(strcmp(table, "queue") == 0 ? EVSCHED_STMT_QUEUE_FIND :
-								   EVSCHED_STMT_GRANT_KNOWN, values) > 0;
+	known = evsched_statement_read(!by_one ? EVSCHED_STMT_GRANT_KNOWN :
+								   strcmp(table, "queue") == 0 ? EVSCHED_STMT_QUEUE_FIND :
+								   EVSCHED_STMT_HANDLER_KNOWN, values) > 0;
 	evsched_statement_end(&caller);
 	return known;
 }

@@ -34,6 +34,7 @@ typedef struct Pools
 
 static char *pools_text = DEFAULT_POOLS;
 static const Pools *pools;
+static uint32 changes;			/* how often they were set */
 
 static bool check_pools(char **value, void **extra, GucSource source);
 static void assign_pools(const char *value, void *extra);
@@ -49,6 +50,13 @@ evsched_pool_init(void)
 							   "Worker pools, and how many jobs of each run at once in a database.",
 							   NULL, &pools_text, DEFAULT_POOLS,
 							   PGC_SIGHUP, 0, check_pools, assign_pools, NULL);
+}
+
+/* Changes when they do. */
+uint32
+evsched_pool_changes(void)
+{
+	return changes;
 }
 
 int
@@ -122,6 +130,7 @@ static void
 assign_pools(const char *value, void *extra)
 {
 	pools = extra;
+	changes++;
 }
 
 /* NULL, or what is wrong with the text. */

@@ -11,6 +11,7 @@
 #define EVSCHED_POOL_WORK		"work"
 
 extern void evsched_pool_init(void);
+extern uint32 evsched_pool_changes(void);
 extern int	evsched_pool_count(void);
 extern const char *evsched_pool_name(int pool);
 extern int	evsched_pool_size(const char *name);

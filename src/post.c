@@ -112,11 +112,11 @@ static Datum
 post_one(FunctionCallInfo fcinfo, TimestampTz due_at, bool says_when)
 {
 	EvschedEntry entry = {.due_at = due_at};
-	EvschedSeriesTerms terms = {
+	EvschedTerms terms = {
 		.period = evsched_arg_interval(fcinfo, 7),
 		.schedule = (text *) evsched_arg_pointer(fcinfo, 8),
 		.time_zone = (text *) evsched_arg_pointer(fcinfo, 9),
-		.missed = evsched_series_missed((text *) evsched_arg_pointer(fcinfo, 11)),
+		.missed = evsched_plan_missed((text *) evsched_arg_pointer(fcinfo, 11)),
 		.overlap = EVSCHED_OVERLAP_PARALLEL,
 		.has_start = says_when,
 		.start_at = due_at

@@ -29,6 +29,7 @@
 #include "right.h"
 #include "setting.h"
 #include "shared.h"
+#include "step.h"
 #include "stop.h"
 #include "table.h"
 #include "wait.h"
@@ -59,7 +60,8 @@ static Datum pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *comman
 static void begin_call(Pull *pull, EvschedStore store, EvschedScanMark *mark);
 static void end_call(int code, Datum pull_datum);
 static void scan_queue(Pull *pull, EvschedPlace from, TimestampTz now);
-static bool pull_row(Pull *pull);
+static bool pull_row(Pull *pull, TimestampTz now);
+static bool deliver_row(Pull *pull);
 static EvschedAttempt remove_row(Pull *pull);
 static EvschedAttempt lease_row(Pull *pull);
 static void begin_receiving(EvschedQueueRef ref);
@@ -240,9 +242,10 @@ scan_queue(Pull *pull, EvschedPlace from, TimestampTz now)
 			pull->stop = place;
 			break;
 		}
-		if (evsched_event_is_job(table->row) || !evsched_right_passes(&gate, table->row))
+		if (evsched_event_is_job(table->row) || evsched_event_is_paused(table->row) ||
+			!evsched_right_passes(&gate, table->row))
 			continue;
-		if (!pull_row(pull))
+		if (!pull_row(pull, now))
 			held = evsched_place_min(held, place);
 		if (pull->full)
 		{
@@ -255,14 +258,33 @@ scan_queue(Pull *pull, EvschedPlace from, TimestampTz now)
 
 /* Hands out the row, or passes over it; false when it may come back untold. */
 static bool
-pull_row(Pull *pull)
+pull_row(Pull *pull, TimestampTz now)
 {
 	EvschedTable *table = &pull->table;
-	EvschedAttempt attempt;
+	EvschedStep step;
+	int			got = pull->got;
+	bool		told;
 
 	if (pull->slot != EVSCHED_NO_SLOT && !pull->deleting &&
 		evsched_lease_exists(table->store, evsched_event_id(table->row)))
 		return true;
+	step = evsched_step_take(table, pull->slot, now);
+	if (step.kind == EVSCHED_STEP_DROP)
+		(void) evsched_step_drop(table, &step);
+	if (step.kind != EVSCHED_STEP_HAND_OUT)
+		return step.kind != EVSCHED_STEP_HELD && step.kind != EVSCHED_STEP_WAIT;
+	told = deliver_row(pull);
+	if (pull->got > got)
+		(void) evsched_step_go_on(table, &step);
+	return told;
+}
+
+static bool
+deliver_row(Pull *pull)
+{
+	EvschedTable *table = &pull->table;
+	EvschedAttempt attempt;
+
 	if (pull->leases && evsched_setting_max_retries(table->row) != 0)
 		attempt = lease_row(pull);
 	else
@@ -283,13 +305,14 @@ remove_row(Pull *pull)
 	EvschedAttempt attempt;
 
 	evsched_effect_back(table->store, pull->queue, evsched_event_place(table->row));
-	if (pull->deleting)
+	/* What is of a series is locked already. */
+	if (pull->deleting && evsched_event_recurring(table->row) == 0)
 		return evsched_table_try_delete(table);
 	attempt = evsched_table_try_lock(table, &table->row->tts_tid);
 	if (attempt != EVSCHED_ATTEMPT_DONE)
 		return attempt;
 	/* Whoever granted one has committed, or the lock were not ours. */
-	if (evsched_lease_exists(table->store, evsched_event_id(table->row)))
+	if (!pull->deleting && evsched_lease_exists(table->store, evsched_event_id(table->row)))
 		return EVSCHED_ATTEMPT_GONE;
 	return evsched_table_delete_locked(table);
 }

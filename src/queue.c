@@ -16,6 +16,7 @@
 #include "storage/shmem.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "database.h"
 #include "guc.h"
@@ -118,6 +119,40 @@ evsched_queue_copy_name(int slot, char *name)
 	strlcpy(name, slots[slot].name, EVSCHED_QUEUE_BYTES + 1);
 	LWLockRelease(evsched_directory_lock);
 	return name[0] != '\0';
+}
+
+/*
+ * Since when what falls due in a queue may be handed out: the server has been up, and
+ * the queue was not halted.  Of queues that share a slot only the former is known.
+ */
+TimestampTz
+evsched_queue_served_since(int slot)
+{
+	TimestampTz resumed_at;
+
+	if (slot == EVSCHED_NO_SLOT)
+		return DT_NOBEGIN;
+	SpinLockAcquire(&slots[slot].mutex);
+	resumed_at = slots[slot].resumed_at;
+	SpinLockRelease(&slots[slot].mutex);
+	return Max(resumed_at, evsched_database_get(slots[slot].database)->up_since);
+}
+
+/* A turn has found that the queue is halted, or is not. */
+void
+evsched_queue_set_halted(int slot, bool halted)
+{
+	EvschedQueue *queue = &slots[slot];
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (evsched_queue_is_shared(queue))
+		return;
+	SpinLockAcquire(&queue->mutex);
+	if (halted)
+		queue->resumed_at = DT_NOEND;
+	else if (queue->resumed_at == DT_NOEND)
+		queue->resumed_at = now;
+	SpinLockRelease(&queue->mutex);
 }
 
 bool
@@ -458,6 +493,7 @@ occupy_slot(int slot, EvschedStore store, const char *name, int database)
 	queue->receivers = 0;
 	queue->deleters = 0;
 	queue->awaited = false;
+	queue->resumed_at = 0;
 	for (int i = 0; i < EVSCHED_QUEUE_EPOCHS; i++)
 		queue->fresh[i] = EVSCHED_PLACE_LAST;
 	SpinLockRelease(&queue->mutex);

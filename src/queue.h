@@ -30,6 +30,7 @@ typedef struct EvschedQueue
 	int			receivers;		/* calls of receive that may be granting leases */
 	int			deleters;		/* calls of take that delete without locking first */
 	bool		awaited;		/* somebody waits for these to end */
+	TimestampTz resumed_at;		/* DT_NOEND: it is halted; 0: it was not since it is here */
 
 	/* mutex of the database */
 	bool		dirty;
@@ -59,6 +60,8 @@ extern EvschedQueueRef evsched_queue_find(EvschedStore store, const char *name);
 extern int	evsched_queue_resolve(EvschedQueueRef ref, EvschedStore store, const char *name);
 extern EvschedQueue *evsched_queue_get(int slot);
 extern bool evsched_queue_copy_name(int slot, char *name);
+extern TimestampTz evsched_queue_served_since(int slot);
+extern void evsched_queue_set_halted(int slot, bool halted);
 extern bool evsched_queue_is_shared(const EvschedQueue *queue);
 extern void evsched_queue_for_each(EvschedStore store, void (*visit) (int slot));
 extern void evsched_queue_forget(EvschedStore store, bool others);

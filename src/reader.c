@@ -163,7 +163,7 @@ find_doubtful(EvschedStore store, EvschedListenerRef *ref, EvschedSocket *socket
 	bool		doubtful = false;
 
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	if (listener->state == EVSCHED_LISTENER_JOINED &&
+	if (listener->state == EVSCHED_LISTENER_JOINED && !listener->crew &&
 		evsched_store_equal(listener->store, store))
 	{
 		doubtful = listener->refused || evsched_reader_is_blocked(listener);

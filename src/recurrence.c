@@ -20,6 +20,25 @@
 static TimestampTz next_by_clock(const EvschedCron *cron, pg_tz *zone, TimestampTz after);
 static TimestampTz next_by_time(const EvschedCron *cron, pg_tz *zone, TimestampTz after);
 
+/* Makes it a cron schedule, all but the zone; raises 22023. */
+void
+evsched_recurrence_of_cron(EvschedRecurrence *recurrence, const char *schedule)
+{
+	recurrence->kind = EVSCHED_RECURRENCE_CRON;
+	evsched_cron_parse(schedule, &recurrence->cron);
+}
+
+/* Makes it a period that is counted from its start, all but the zone; raises 22023. */
+void
+evsched_recurrence_of_period(EvschedRecurrence *recurrence, const Interval *length,
+							 TimestampTz start)
+{
+	evsched_period_check(length);
+	recurrence->kind = EVSCHED_RECURRENCE_PERIOD;
+	recurrence->period.start = start;
+	recurrence->period.length = *length;
+}
+
 /* The first time after an instant; DT_NOEND: none before the end of time. */
 TimestampTz
 evsched_recurrence_next(const EvschedRecurrence *recurrence, TimestampTz after)

@@ -27,6 +27,9 @@ typedef struct EvschedRecurrence
 	};
 } EvschedRecurrence;
 
+extern void evsched_recurrence_of_cron(EvschedRecurrence *recurrence, const char *schedule);
+extern void evsched_recurrence_of_period(EvschedRecurrence *recurrence,
+										 const Interval *length, TimestampTz start);
 extern TimestampTz evsched_recurrence_next(const EvschedRecurrence *recurrence,
 										   TimestampTz after);
 

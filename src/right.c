@@ -33,6 +33,7 @@ static bool is_open(EvschedGate *gate);
 
 PG_FUNCTION_INFO_V1(evsched_sql_sees);
 PG_FUNCTION_INFO_V1(evsched_sql_may_post);
+PG_FUNCTION_INFO_V1(evsched_sql_require_control);
 
 /* May the role do that with the queue? */
 bool
@@ -233,6 +234,14 @@ evsched_sql_may_post(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(true);
 	text_to_cstring_buffer(PG_GETARG_TEXT_PP(1), queue, sizeof(queue));
 	PG_RETURN_BOOL(evsched_right_has(role, queue, EVSCHED_RIGHT_POST));
+}
+
+/* _require_control(function) */
+Datum
+evsched_sql_require_control(PG_FUNCTION_ARGS)
+{
+	evsched_right_require_control(PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
 }
 
 /* _sees(owner, queue) */

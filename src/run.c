@@ -270,12 +270,16 @@ put_back(Run *run)
 static void
 execute(Run *run)
 {
+	ErrorContextCallback *process_context = error_context_stack;
+
 	pgstat_report_activity(STATE_RUNNING, run->script.sql);
 	debug_query_string = run->script.sql;
 	current = run;
 	cancellable = true;
 	run->before = measure();
 	arm_timeout(run);
+	/* What an error tells of where it came up is the job's. */
+	error_context_stack = NULL;
 
 	evsched_process_begin();
 	MemoryContextSwitchTo(context);
@@ -288,6 +292,7 @@ execute(Run *run)
 	finish(run);
 	EVSCHED_STOP("run recorded");
 	evsched_process_end();
+	error_context_stack = process_context;
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 

@@ -22,8 +22,17 @@
 #include "key.h"
 #include "lease.h"
 #include "right.h"
+#include "series.h"
 #include "shared.h"
+#include "step.h"
 #include "table.h"
+
+/* How change_delay goes about it. */
+typedef struct Change
+{
+	TimestampTz due_at;
+	bool		series;			/* the event stands for one */
+} Change;
 
 static bool cancel_event(int64 id, void *arg);
 static bool change_event(int64 id, void *due_at);
@@ -121,7 +130,7 @@ evsched_sql_upcoming(PG_FUNCTION_ARGS)
 		bool		nulls[lengthof(columns)];
 
 		CHECK_FOR_INTERRUPTS();
-		if (evsched_event_is_job(table.row) ||
+		if (evsched_event_is_job(table.row) || evsched_event_is_series(table.row) ||
 			is_delivered(table.store, evsched_event_id(table.row)) ||
 			!(sees_all || evsched_right_sees_row(table.row)))
 			continue;
@@ -141,16 +150,22 @@ static bool
 cancel_event(int64 id, void *arg)
 {
 	EvschedTable table;
+	EvschedStep step;
 	bool		done;
+	bool		series;
 
 	evsched_table_open_for_write(&table, "evsched.cancel()");
-	done = evsched_table_change(&table, id, decide_cancel, NULL) == EVSCHED_DELETE;
+	done = evsched_table_change(&table, id, decide_cancel, &step) == EVSCHED_DELETE;
+	series = done && evsched_event_is_series(table.row);
 	if (done)
 	{
 		evsched_effect_end_lease(table.store, id, false);
 		evsched_table_count(&table, EVSCHED_COUNT_CANCELLED);
+		(void) evsched_step_go_on(&table, &step);
 	}
 	evsched_table_close(&table);
+	if (series)
+		evsched_series_end(id);
 	return done;
 }
 
@@ -158,14 +173,15 @@ static bool
 change_event(int64 id, void *due_at)
 {
 	EvschedTable table;
+	Change		change = {.due_at = *(TimestampTz *) due_at};
 	bool		done;
 
 	evsched_table_open_for_write(&table, "evsched.change_delay()");
-	done = evsched_table_change(&table, id, decide_change, due_at) == EVSCHED_UPDATE;
+	done = evsched_table_change(&table, id, decide_change, &change) == EVSCHED_UPDATE;
 	if (done)
 		evsched_effect_end_lease(table.store, id, false);
 	evsched_table_close(&table);
-	return done;
+	return change.series ? evsched_series_move(id, change.due_at) : done;
 }
 
 /* The time that the argument `delay` means, whether or not there is an event. */
@@ -197,8 +213,16 @@ peek_event(FunctionCallInfo fcinfo, bool known, int64 id)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	evsched_table_open(&table);
-	if (known && !is_delivered(table.store, id) && evsched_table_find(&table, id) &&
-		evsched_right_sees_row(table.row))
+	known = known && evsched_table_find(&table, id);
+	if (known && evsched_event_is_series(table.row))
+	{
+		/* Seen anew, as it is when that is known. */
+		evsched_table_close(&table);
+		id = evsched_series_waiting(id);
+		evsched_table_open(&table);
+		known = evsched_table_find(&table, id);
+	}
+	if (known && !is_delivered(table.store, id) && evsched_right_sees_row(table.row))
 	{
 		TimestampTz due_at = evsched_event_place(table.row).due_at;
 
@@ -217,21 +241,29 @@ peek_event(FunctionCallInfo fcinfo, bool known, int64 id)
 	return HeapTupleGetDatum(tuple);
 }
 
+/* An occurrence that waited for its time is passed over by its series. */
 static EvschedVerdict
-decide_cancel(EvschedTable *table, void *arg)
+decide_cancel(EvschedTable *table, void *step)
 {
-	return evsched_right_sees_row(table->row) ? EVSCHED_DELETE : EVSCHED_KEEP;
+	if (!evsched_right_sees_row(table->row))
+		return EVSCHED_KEEP;
+	*(EvschedStep *) step = evsched_step_hold(table->row, GetCurrentTimestamp());
+	return EVSCHED_DELETE;
 }
 
 /* As if posted anew: whatever was delivered or failed before is forgotten. */
 static EvschedVerdict
 decide_change(EvschedTable *table, void *arg)
 {
+	Change	   *change = arg;
+
 	if (!evsched_right_sees_row(table->row))
 		return EVSCHED_KEEP;
+	change->series = evsched_event_is_series(table->row);
+	if (change->series)
+		return EVSCHED_KEEP;
 	evsched_table_copy_next(table);
-	evsched_table_set_next(table, EVSCHED_EVENT_DUE_AT,
-						   TimestampTzGetDatum(*(TimestampTz *) arg));
+	evsched_table_set_next(table, EVSCHED_EVENT_DUE_AT, TimestampTzGetDatum(change->due_at));
 	evsched_table_set_next(table, EVSCHED_EVENT_NUM_RETRIES, Int32GetDatum(0));
 	table->next->tts_isnull[EVSCHED_EVENT_LAST_ERROR - 1] = true;
 	return EVSCHED_UPDATE;

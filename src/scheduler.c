@@ -26,6 +26,7 @@
 
 #include "attention.h"
 #include "command.h"
+#include "crew.h"
 #include "database.h"
 #include "expire.h"
 #include "guc.h"
@@ -52,6 +53,7 @@ static bool current;			/* its version is the library's */
 static int	database = EVSCHED_NO_SLOT;
 static int64 check_readers_at = PG_INT64_MAX;	/* µs, monotonic */
 static int64 hire_at;			/* the same */
+static uint32 pool_changes;		/* as far as they were seen to */
 static int64 clock_offset;		/* of the wall clock to the monotonic one, µs */
 
 static void connect_to(Oid oid);
@@ -60,6 +62,7 @@ static void leave_if_gone(void);
 static void forget_store(EvschedStore gone);
 static void leave_if_held(void);
 static void run_loop(void);
+static void refit_pools(void);
 static void look_again(void);
 static void wait_for_update(void);
 static bool clock_was_set(void);
@@ -238,6 +241,8 @@ run_loop(void)
 		ResetLatch(MyLatch);
 		evsched_process_interrupts();
 		leave_if_held();
+		if (pool_changes != evsched_pool_changes())
+			refit_pools();
 		if (evsched_database_take_recheck(database))
 			look_again();
 		if (!current)
@@ -265,6 +270,20 @@ run_loop(void)
 			evsched_stat_wakeup(database);
 		}
 	}
+}
+
+/* evsched.pools was set anew. */
+static void
+refit_pools(void)
+{
+	pool_changes = evsched_pool_changes();
+	for (int i = 0; i < evsched_pool_count(); i++)
+		(void) evsched_queue_find(store, evsched_pool_name(i));
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	evsched_crew_refit(store);
+	LWLockRelease(evsched_lease_lock);
+	evsched_mark_note_all(store);
+	hire_at = 0;
 }
 
 /*

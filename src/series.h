@@ -1,44 +1,21 @@
 /*
  * series.h
- *		Recurring events: posting them, and going on from one occurrence to the
- *		next.
+ *		Recurring events: posting them, and changing what they do.
  */
 #ifndef EVSCHED_SERIES_H
 #define EVSCHED_SERIES_H
 
 #include "entry.h"
+#include "plan.h"
 
-/* What becomes of the runs that nobody could start in time. */
-typedef enum EvschedMissed
-{
-	EVSCHED_MISSED_ONCE,
-	EVSCHED_MISSED_SKIP,
-	EVSCHED_MISSED_ALL
-} EvschedMissed;
-
-/* What becomes of a run that is due while the last one is still under way. */
-typedef enum EvschedOverlap
-{
-	EVSCHED_OVERLAP_SKIP,
-	EVSCHED_OVERLAP_QUEUE,
-	EVSCHED_OVERLAP_PARALLEL
-} EvschedOverlap;
-
-/* When the occurrences of a series to be come. */
-typedef struct EvschedSeriesTerms
-{
-	Interval   *period;			/* one of these two is NULL */
-	text	   *schedule;
-	text	   *time_zone;		/* NULL: the one of evsched.time_zone */
-	EvschedMissed missed;
-	EvschedOverlap overlap;
-	bool		has_start;		/* the first comes then, or at the first time after it */
-	TimestampTz start_at;
-} EvschedSeriesTerms;
-
-extern EvschedMissed evsched_series_missed(text *word);
-extern EvschedOverlap evsched_series_overlap(text *word);
-extern int64 evsched_series_post(EvschedEntry *entry, EvschedSeriesTerms *terms,
+extern int64 evsched_series_post(EvschedEntry *entry, const EvschedTerms *terms,
 								 const char *function);
+extern int64 evsched_series_waiting(int64 series);
+
+/* To be called by who has the right to, with an id that is a series'. */
+extern void evsched_series_end(int64 series);
+extern bool evsched_series_move(int64 series, TimestampTz due_at);
+extern bool evsched_series_pause(int64 series, bool paused);
+extern bool evsched_series_run_now(int64 series);
 
 #endif							/* EVSCHED_SERIES_H */

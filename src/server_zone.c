@@ -13,6 +13,8 @@
 
 #include "server_zone.h"
 
+#include "utils/builtins.h"
+
 #include "guc.h"
 #include "shared.h"
 #include "zone.h"
@@ -52,12 +54,17 @@ evsched_server_zone_publish(void)
 	LWLockRelease(evsched_directory_lock);
 }
 
-/* Raises 55000 where the library is not preloaded: there nobody knows. */
+/*
+ * The zone that is named; NULL: the server's.  Raises 22023, or 55000 where the library
+ * is not preloaded: there nobody knows.
+ */
 pg_tz *
-evsched_server_zone_get(void)
+evsched_server_zone_or(text *name)
 {
 	ServerZone	zone;
 
+	if (name != NULL)
+		return evsched_zone_find(text_to_cstring(name));
 	if (!evsched_shared_ready())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

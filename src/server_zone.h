@@ -11,6 +11,6 @@ extern Size evsched_server_zone_size(void);
 extern void evsched_server_zone_attach(void *area, bool found);
 
 extern void evsched_server_zone_publish(void);
-extern pg_tz *evsched_server_zone_get(void);
+extern pg_tz *evsched_server_zone_or(text *name);
 
 #endif							/* EVSCHED_SERVER_ZONE_H */

@@ -42,15 +42,20 @@ typedef struct Text
 	{INT8OID, TIMESTAMPTZOID, INT4OID, INT4OID, INT4OID, TEXTOID, JSONBOID, TEXTOID, INTERVALOID, \
 	INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INTERVALOID, TEXTOID, INT8OID, INT4OID, BOOLOID, BOOLOID}
 
+#define SERIES_PLAN \
+	"SELECT start_at, period, schedule, time_zone, missed, overlap FROM evsched.recurrence" \
+	" WHERE id OPERATOR(pg_catalog.=) $1"
+
 /*
  * Dead events that are gone live again, with their keys where these are free, else
  * without: whoever else posts such a key is waited for.
  */
 #define REDRIVEN_COLUMNS \
-	" (id, due_at, owner, max_retries, queue, payload, retry_delay, recurring, command, key)"
+	" (id, due_at, owner, max_retries, queue, payload, retry_delay, recurring, command," \
+	" run_timeout, body, handles, key)"
 #define REDRIVEN_VALUES \
 	" g.id, pg_catalog.clock_timestamp(), g.owner, g.max_retries, g.queue, g.payload," \
-	" g.retry_delay, g.recurring, g.command"
+	" g.retry_delay, g.recurring, g.command, g.run_timeout, g.body, g.handles"
 #define REDRIVE_GONE \
 	", with_key AS (INSERT INTO evsched.event" REDRIVEN_COLUMNS \
 	" SELECT" REDRIVEN_VALUES ", g.key FROM gone g ORDER BY g.died_at, g.id" \
@@ -344,6 +349,10 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" SELECT o.n FROM evsched.role_binding b JOIN evsched.role_binding o"
 		" ON o.role OPERATOR(pg_catalog.=) b.role WHERE b.n OPERATOR(pg_catalog.=) $1)) LIMIT 1"
 	},
+	[EVSCHED_STMT_HANDLER_KNOWN] = {
+		SPI_OK_SELECT, 1, {INT4OID},
+		"SELECT FROM evsched.error_handler WHERE owner OPERATOR(pg_catalog.=) $1"
+	},
 	[EVSCHED_STMT_HANDLER_SET] = {
 		SPI_OK_INSERT, 2, {INT4OID, TEXTOID},
 		"INSERT INTO evsched.error_handler (owner, command) VALUES ($1, $2)"
@@ -354,21 +363,112 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"DELETE FROM evsched.error_handler h USING evsched.role_binding b"
 		" WHERE b.n OPERATOR(pg_catalog.=) h.owner AND b.role OPERATOR(pg_catalog.=) $1"
 	},
+	[EVSCHED_STMT_SERIES_SAVE] = {
+		SPI_OK_INSERT, 7,
+		{INT8OID, TIMESTAMPTZOID, INTERVALOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+		"INSERT INTO evsched.recurrence"
+		" (id, start_at, period, schedule, time_zone, missed, overlap)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET"
+		" start_at = excluded.start_at, period = excluded.period,"
+		" schedule = excluded.schedule, time_zone = excluded.time_zone,"
+		" missed = excluded.missed, overlap = excluded.overlap"
+	},
+	[EVSCHED_STMT_SERIES_SHARE] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		SERIES_PLAN " FOR SHARE SKIP LOCKED"
+	},
+	[EVSCHED_STMT_SERIES_HOLD] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		SERIES_PLAN " FOR SHARE"
+	},
+	[EVSCHED_STMT_SERIES_LOCK] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		SERIES_PLAN " FOR UPDATE"
+	},
+	[EVSCHED_STMT_SERIES_KNOWN] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		"SELECT FROM evsched.recurrence WHERE id OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_SERIES_MOVE] = {
+		SPI_OK_UPDATE, 2, {INT8OID, TIMESTAMPTZOID},
+		"UPDATE evsched.recurrence SET start_at = $2"
+		" WHERE id OPERATOR(pg_catalog.=) $1 AND period IS NOT NULL"
+	},
+	[EVSCHED_STMT_SERIES_END] = {
+		SPI_OK_DELETE, 1, {INT8OID},
+		"DELETE FROM evsched.recurrence WHERE id OPERATOR(pg_catalog.=) $1"
+	},
+	/* The one that waits has the last place; the others have been handed out. */
+	[EVSCHED_STMT_SERIES_WAITING] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		"SELECT id, due_at, planned_at FROM evsched.event"
+		" WHERE recurring OPERATOR(pg_catalog.=) $1 AND planned_at IS NOT NULL"
+		" ORDER BY planned_at DESC LIMIT 1"
+	},
+	[EVSCHED_STMT_SERIES_LIVE] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		"SELECT id, due_at, paused FROM evsched.event"
+		" WHERE recurring OPERATOR(pg_catalog.=) $1 AND id OPERATOR(pg_catalog.<>) $1"
+	},
+	/* Those that somebody holds are about to end. */
+	[EVSCHED_STMT_SERIES_PAUSE] = {
+		SPI_OK_UPDATE, 2, {INT8OID, BOOLOID},
+		"UPDATE evsched.event SET paused = $2 WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
+		" SELECT ctid FROM evsched.event WHERE recurring OPERATOR(pg_catalog.=) $1"
+		" AND id OPERATOR(pg_catalog.<>) $1 AND paused IS DISTINCT FROM $2"
+		" FOR UPDATE SKIP LOCKED))"
+	},
+	/* None may stand behind the one that waits. */
+	[EVSCHED_STMT_SERIES_UNPLAN] = {
+		SPI_OK_UPDATE, 3, {INT8OID, INT8OID, TIMESTAMPTZOID},
+		"UPDATE evsched.event SET planned_at = NULL"
+		" WHERE recurring OPERATOR(pg_catalog.=) $1 AND planned_at OPERATOR(pg_catalog.>=) $3"
+		" AND id OPERATOR(pg_catalog.<>) $2"
+	},
+	/* An extra one, which has no place in the schedule, runs though the series is paused. */
+	[EVSCHED_STMT_OCCURRENCE_ADD] = {
+		SPI_OK_INSERT, 3, {INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+		"INSERT INTO evsched.event (due_at, owner, max_retries, queue, payload, retry_delay,"
+		" recurring, command, planned_at, run_timeout, body, handles, paused, for_all)"
+		" SELECT $2, owner, max_retries, queue, payload, retry_delay,"
+		" id, command, $3, run_timeout, body, handles,"
+		" CASE WHEN $3 IS NOT NULL THEN paused END, for_all"
+		" FROM evsched.event WHERE id OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_OCCURRENCE_PLAN] = {
+		SPI_OK_UPDATE, 3, {INT8OID, INT8OID, TIMESTAMPTZOID},
+		"UPDATE evsched.event o SET due_at = $3, planned_at = $3, num_retries = 0,"
+		" owner = s.owner, max_retries = s.max_retries, payload = s.payload,"
+		" retry_delay = s.retry_delay, command = s.command, last_error = NULL,"
+		" run_timeout = s.run_timeout, body = s.body, handles = s.handles,"
+		" num_lost = NULL, paused = s.paused, for_all = s.for_all"
+		" FROM evsched.event s WHERE s.id OPERATOR(pg_catalog.=) $1"
+		" AND o.id OPERATOR(pg_catalog.=) $2"
+	},
+	[EVSCHED_STMT_OCCURRENCE_PAUSE] = {
+		SPI_OK_UPDATE, 2, {INT8OID, BOOLOID},
+		"UPDATE evsched.event SET paused = $2 WHERE id OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_OCCURRENCE_REMOVE] = {
+		SPI_OK_DELETE, 1, {INT8OID},
+		"DELETE FROM evsched.event WHERE id OPERATOR(pg_catalog.=) $1"
+	},
 	[EVSCHED_STMT_DEAD_ADD] = {
-		SPI_OK_INSERT, 12,
+		SPI_OK_INSERT, 15,
 		{INT8OID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, INT4OID, INT8OID, INT4OID, INT4OID,
-		INTERVALOID, TEXTOID, TEXTOID},
+		INTERVALOID, INTERVALOID, TEXTOID, INT8OID, TEXTOID, TEXTOID},
 		"INSERT INTO evsched.dead"
 		" (id, queue, key, payload, command, owner, recurring, max_retries,"
-		" num_retries, retry_delay, died_at, why, sqlstate)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,"
-		" pg_catalog.clock_timestamp(), $11, $12)"
+		" num_retries, retry_delay, run_timeout, body, handles, died_at, why, sqlstate)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,"
+		" pg_catalog.clock_timestamp(), $14, $15)"
 		/* An id of somebody's own choice may have died before. */
 		" ON CONFLICT (id) DO UPDATE SET"
 		" queue = excluded.queue, key = excluded.key, payload = excluded.payload,"
 		" command = excluded.command, owner = excluded.owner,"
 		" recurring = excluded.recurring, max_retries = excluded.max_retries,"
 		" num_retries = excluded.num_retries, retry_delay = excluded.retry_delay,"
+		" run_timeout = excluded.run_timeout, body = excluded.body, handles = excluded.handles,"
 		" died_at = excluded.died_at, why = excluded.why, sqlstate = excluded.sqlstate"
 	},
 	[EVSCHED_STMT_DEAD_PRUNE] = {

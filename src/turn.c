@@ -30,6 +30,7 @@
 #include "setting.h"
 #include "shared.h"
 #include "stat.h"
+#include "step.h"
 #include "stop.h"
 #include "table.h"
 
@@ -59,6 +60,8 @@ typedef struct Turn
 	EvschedPlace held;			/* first place merely locked by somebody */
 	EvschedPlace waiting;		/* first job whose role has enough to do */
 	int			num_waiting;
+	EvschedPlace crowded;		/* first place that waits for another of its series */
+	EvschedPlace planned;		/* first place entered by this turn itself */
 	bool		halted;			/* nothing may be handed out */
 	bool		starving;		/* it is due, but nobody has a credit */
 	bool		blocked;		/* it is due, but must wait a little */
@@ -67,11 +70,13 @@ typedef struct Turn
 } Turn;
 
 static int	collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving);
+static void note_halt(int slot);
 static EvschedPlace waits_for(const Turn *turn);
 static void run_named(Turn *turn, int slot, EvschedPlace from, bool serving);
 static void hand_out(Turn *turn, EvschedPlace from);
 static bool hand_row(Turn *turn, EvschedPlace place);
 static bool hand_job(Turn *turn, EvschedPlace place);
+static bool step_on(Turn *turn, EvschedPlace place, EvschedStep *step);
 static bool nobody_left(Turn *turn);
 static bool lingers(const EvschedHands *hands);
 static void count_available(Turn *turn, EvschedPlace from);
@@ -99,6 +104,8 @@ evsched_turn_run(EvschedStore store, int slot)
 	evsched_fence_begin();
 	n = collect_turns(store, slot, &turns, &serving);
 	may_serve = evsched_mark_begin_turn(slot, serving, &mark);
+	if (n == 0)
+		note_halt(slot);
 	if (n == 0 || !may_serve)
 	{
 		/* A join, or the end of a take, will touch the queue. */
@@ -121,6 +128,7 @@ evsched_turn_run(EvschedStore store, int slot)
 		next.blocked |= turn->blocked || evsched_place_before(turn->held, EVSCHED_PLACE_LAST);
 		low = evsched_place_min(low, evsched_place_min(turn->stop, turn->held));
 		low = evsched_place_min(low, turn->waiting);
+		low = evsched_place_min(low, turn->crowded);
 		wake = evsched_place_min(wake, waits_for(turn));
 		if (evsched_place_before(EVSCHED_PLACE_FIRST, waits_for(turn)))
 			next.at = Min(next.at, waits_for(turn).due_at);
@@ -177,6 +185,8 @@ collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving)
 		const char *name = evsched_listener_get(l)->queue_name;
 		bool		known = false;
 
+		if (evsched_listener_get(l)->crew)
+			continue;
 		*serving |= evsched_listener_get(l)->max_events > 0;
 		for (int i = 0; i < n && !known; i++)
 			known = strcmp((*turns)[i].name, name) == 0;
@@ -188,6 +198,16 @@ collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving)
 	}
 	LWLockRelease(evsched_lease_lock);
 	return n;
+}
+
+/* A queue without listeners is halted for those who take from it, too. */
+static void
+note_halt(int slot)
+{
+	char		name[EVSCHED_QUEUE_BYTES + 1];
+
+	if (evsched_queue_copy_name(slot, name))
+		evsched_queue_set_halted(slot, evsched_setting_is_halted(name));
 }
 
 /* Before which place something new is of interest; the first: before none. */
@@ -210,13 +230,16 @@ run_named(Turn *turn, int slot, EvschedPlace from, bool serving)
 	turn->stop = EVSCHED_PLACE_LAST;
 	turn->held = EVSCHED_PLACE_LAST;
 	turn->waiting = EVSCHED_PLACE_LAST;
+	turn->crowded = EVSCHED_PLACE_LAST;
+	turn->planned = EVSCHED_PLACE_LAST;
 	turn->linger_until = DT_NOEND;
 
-	if (evsched_setting_is_halted(turn->name))
+	turn->halted = evsched_setting_is_halted(turn->name);
+	evsched_queue_set_halted(slot, turn->halted);
+	if (turn->halted)
 	{
 		/* Who lets it go on touches the queue. */
 		turn->stop = from;
-		turn->halted = true;
 		if (turn->pool)
 			recall(turn, slot);
 		return;
@@ -272,6 +295,8 @@ hand_out(Turn *turn, EvschedPlace from)
 		}
 	}
 	evsched_table_end_due(table);
+	/* What this turn has entered wakes nobody: it knows of it. */
+	turn->stop = evsched_place_min(turn->stop, turn->planned);
 	if (gate.unbound)
 		evsched_right_log_unbound();
 }
@@ -281,6 +306,7 @@ static bool
 hand_row(Turn *turn, EvschedPlace place)
 {
 	bool		once = evsched_setting_max_retries(turn->table.row) == 0;
+	EvschedStep step = {EVSCHED_STEP_UNKNOWN};
 
 	for (;;)
 	{
@@ -291,9 +317,13 @@ hand_row(Turn *turn, EvschedPlace place)
 			return nobody_left(turn);
 		if (hand->handed == 0 && must_linger(turn, hand))
 			return false;
+		if (step.kind == EVSCHED_STEP_UNKNOWN && !step_on(turn, place, &step))
+			return true;
 		switch (evsched_hand_offer(&turn->hands, hand, &turn->table, once))
 		{
 			case EVSCHED_OFFER_TAKEN:
+				turn->planned = evsched_place_min(turn->planned,
+												  evsched_step_go_on(&turn->table, &step));
 				remember_handed(turn, place.due_at);
 				EVSCHED_STOP("turn claimed");
 				return true;
@@ -317,9 +347,20 @@ hand_row(Turn *turn, EvschedPlace place)
 static bool
 hand_job(Turn *turn, EvschedPlace place)
 {
+	EvschedStep step;
+
+	if (turn->hands.jobs == 0)
+	{
+		turn->starving = true;
+		return false;
+	}
+	if (!step_on(turn, place, &step))
+		return true;
 	switch (evsched_hand_offer_job(&turn->hands, &turn->table, turn->name))
 	{
 		case EVSCHED_OFFER_TAKEN:
+			turn->planned = evsched_place_min(turn->planned,
+											  evsched_step_go_on(&turn->table, &step));
 			remember_handed(turn, place.due_at);
 			EVSCHED_STOP("turn claimed");
 			return true;
@@ -333,13 +374,36 @@ hand_job(Turn *turn, EvschedPlace place)
 			turn->starving = ++turn->num_waiting == MAX_WAITING;
 			return !turn->starving;
 		case EVSCHED_OFFER_REFUSED:
-			turn->starving = true;
-			return false;
 		case EVSCHED_OFFER_BLOCKED:
 			turn->blocked = true;
 			return false;
 	}
 	return false;
+}
+
+/* May the row be handed out, as far as its series goes? */
+static bool
+step_on(Turn *turn, EvschedPlace place, EvschedStep *step)
+{
+	*step = evsched_step_take(&turn->table, turn->hands.slot, turn->now);
+	switch (step->kind)
+	{
+		case EVSCHED_STEP_DROP:
+			turn->planned = evsched_place_min(turn->planned,
+											  evsched_step_drop(&turn->table, step));
+			break;
+		case EVSCHED_STEP_HELD:
+			turn->held = evsched_place_min(turn->held, place);
+			break;
+		case EVSCHED_STEP_WAIT:
+			turn->crowded = evsched_place_min(turn->crowded, place);
+			break;
+		case EVSCHED_STEP_UNKNOWN:
+		case EVSCHED_STEP_HAND_OUT:
+		case EVSCHED_STEP_PASSED:
+			break;
+	}
+	return step->kind == EVSCHED_STEP_HAND_OUT;
 }
 
 /*
@@ -396,7 +460,8 @@ count_available(Turn *turn, EvschedPlace from)
 		if (place.due_at > turn->now)
 			break;
 		if (!evsched_lease_exists(turn->store, place.id) &&
-			!evsched_event_is_job(table->row) && evsched_right_passes(&gate, table->row))
+			!evsched_event_is_job(table->row) && !evsched_event_is_paused(table->row) &&
+			evsched_right_passes(&gate, table->row))
 			turn->available[turn->num_available++] = place.due_at;
 	}
 	evsched_table_end_due(table);
@@ -437,7 +502,7 @@ rest_starving(Turn *turn)
 	{
 		EvschedListener *listener = evsched_listener_get(slot);
 
-		if (strcmp(listener->queue_name, turn->name) != 0 ||
+		if (listener->crew || strcmp(listener->queue_name, turn->name) != 0 ||
 			!list_member_oid(turn->hands.roles, listener->role) ||
 			evsched_listener_credit(listener) == 0)
 			continue;

@@ -11,6 +11,10 @@ ALTER TABLE evsched.event
     ADD COLUMN num_lost int CHECK (num_lost >= 0),
     ADD COLUMN paused boolean,
     ADD COLUMN for_all boolean;
+ALTER TABLE evsched.dead
+    ADD COLUMN run_timeout interval,
+    ADD COLUMN body text,
+    ADD COLUMN handles bigint;
 CREATE INDEX event_special ON evsched.event (recurring, planned_at) WHERE recurring IS NOT NULL OR for_all;
 
 -- These have more arguments since; see public.sql.
@@ -74,4 +78,10 @@ CREATE TABLE evsched.error_handler (
 COMMENT ON TABLE evsched.error_handler IS 'what is run when a job of a role has failed for good';
 
 SELECT pg_catalog.pg_extension_config_dump('evsched.error_handler', '');
+
+-- As with the settings: what is here stays.
+
+CREATE TRIGGER skip_known BEFORE INSERT ON evsched.error_handler
+    FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
+ALTER TABLE evsched.error_handler ENABLE ALWAYS TRIGGER skip_known;
 

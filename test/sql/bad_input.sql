@@ -46,7 +46,8 @@ INSERT INTO plain VALUES
     ('payload', 'jsonb', '''1'''), ('payloads', 'jsonb[]', '''{1}'''), ('due_at', 'timestamptz', '''infinity'''), ('delay', 'interval', '''1 h'''),
     ('by', 'interval', '''1 s'''), ('id', 'bigint', '1'), ('ids', 'bigint[]', '''{1}'''), ('key', 'text', '''k'''), ('queue', 'text', '''input'''),
     ('may', 'text', '''post'''), ('role', 'name', '''regress_evsched_input'''), ('n', 'int', '1'),
-    ('schedule', 'text', '''@daily''');
+    ('schedule', 'text', '''@daily'''), ('period', 'interval', '''1 h'''), ('command', 'text', '''SELECT 1'''),
+    ('op', 'text', '''SELECT 1'''), ('body', 'text', '''SELECT 1''');
 
 -- calls a function with one odd argument and undoes it; ok, or the SQLSTATE
 CREATE FUNCTION pg_temp.call(f regprocedure, argument text, value text) RETURNS text LANGUAGE plpgsql AS $$

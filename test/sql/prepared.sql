@@ -30,7 +30,12 @@ INSERT INTO calls (call) VALUES
     ('upcoming($1)'), ('upcoming($1, $2, $3, $4)'),
     ('take($1)'), ('take($1, $2)'),
     ('receive($1)'), ('receive($1, $2, $3)'),
-    ('fetch($1)');
+    ('fetch($1)'),
+    ('post($1, every => $2, cron => $3, time_zone => $4, deliver => $5, missed => $6)'), ('post_at($1, $2, every => $3)'),
+    ('every($1, $2)'), ('every($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)'),
+    ('cron($1, $2)'), ('cron($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)'),
+    ('pause($1)'), ('pause($1, $2)'), ('resume($1)'), ('resume($1, $2)'), ('run_now($1)'), ('run_now($1, $2)'),
+    ('reschedule($1, $2)');
 SELECT call, pg_temp.types(call) FROM calls ORDER BY n;
 -- the key alone finds nothing: it is no id, and there is no such function
 CREATE FUNCTION pg_temp.outcome(command text) RETURNS text LANGUAGE plpgsql AS $$
@@ -43,6 +48,7 @@ END $$;
 SELECT evsched.post('"bait"', '-1 h', 'default', '7') AS bait \gset
 SELECT call, pg_temp.outcome('SELECT evsched.' || call) FROM (VALUES
     ($$cancel('k')$$), ($$cancel('k'::text)$$), ($$cancel('7'::text)$$), ($$peek('k')$$), ($$peek('7'::text)$$),
+    ($$pause('k')$$), ($$pause('7'::text)$$), ($$resume('k')$$), ($$run_now('k')$$), ($$run_now('7'::text)$$),
     ($$confirm('k')$$), ($$confirm('7'::text)$$), ($$change_delay('k', '1 h')$$), ($$change_delay('7'::text, '1 h')$$)
 ) v (call);
 SELECT key, payload FROM evsched.event WHERE key = '7';
@@ -183,3 +189,51 @@ EXECUTE post('"generic again"', '-1 h', 'prepared', 'k', 9, 'keep', '0') \gset
 EXECUTE take('prepared', 5);
 RESET plan_cache_mode;
 DEALLOCATE ALL;
+
+--
+-- series, and what holds events back: literals, typed, untyped
+--
+CREATE TEMP VIEW series AS
+    SELECT key, queue, payload, command, schedule, period, time_zone, paused FROM evsched.series ORDER BY id;
+SELECT evsched.post('"tick"', NULL, 'prepared', 'tick', '3', 'replace', '0', '1 h', NULL, 'UTC', 'one', 'skip') AS a \gset
+SELECT evsched.every('1 h', 'SELECT 1', '1', 'passive', 'every', '0', 'replace', '1 s', '1 min', '2100-01-01', 'UTC', 'all', 'queue') AS b \gset
+SELECT evsched.cron('@daily', 'SELECT 1', '1', 'passive', 'cron', '0', 'replace', '1 s', '1 min', 'UTC', 'all', 'queue') AS c \gset
+SELECT evsched.pause(:'a'), evsched.pause('every', 'passive'), evsched.run_now('cron', 'passive'), evsched.run_now(:'c');
+SELECT * FROM series;
+SELECT evsched.resume(:'a'), evsched.resume('every', 'passive'), evsched.reschedule(:'b', '1 h');
+SELECT * FROM series WHERE paused;
+SELECT evsched.cancel(id) FROM evsched.series ORDER BY id;
+PREPARE post (jsonb, interval, text, interval) AS SELECT evsched.post($1, $2, key => $3, every => $4) AS a;
+PREPARE every (interval, text, text, timestamptz) AS SELECT evsched.every($1, $2, key => $3, start_at => $4) AS b;
+PREPARE cron (text, text, text) AS SELECT evsched.cron($1, $2, key => $3) AS c;
+PREPARE pause (bigint) AS SELECT evsched.pause($1);
+PREPARE pause_key (text, text) AS SELECT evsched.pause($1, $2);
+PREPARE resume (bigint) AS SELECT evsched.resume($1);
+PREPARE run_now_key (text, text) AS SELECT evsched.run_now($1, $2);
+EXECUTE post('"tick"', NULL, 'tick', '1 h') \gset
+EXECUTE every('1 h', 'SELECT 1', 'every', NULL) \gset
+EXECUTE cron('@daily', 'SELECT 1', 'cron') \gset
+EXECUTE pause(:a);
+EXECUTE pause_key('every', 'passive');
+EXECUTE resume(:a);
+EXECUTE run_now_key('cron', 'passive');
+EXECUTE pause(NULL);
+SELECT key, paused FROM series;
+DEALLOCATE ALL;
+PREPARE pause AS SELECT evsched.pause($1);
+PREPARE pause_key AS SELECT evsched.pause($1, $2);
+PREPARE resume AS SELECT evsched.resume($1);
+PREPARE resume_key AS SELECT evsched.resume($1, $2);
+PREPARE run_now AS SELECT evsched.run_now($1);
+PREPARE reschedule AS SELECT evsched.reschedule($1, $2);
+EXECUTE pause(:a);
+EXECUTE pause_key('tick', 'default');
+EXECUTE resume(:a);
+EXECUTE resume_key('every', 'passive');
+EXECUTE run_now(:a);
+EXECUTE reschedule(:b, '2 h');
+EXECUTE pause('tick');
+SELECT key, paused FROM series;
+DEALLOCATE ALL;
+SELECT evsched.cancel(id) FROM evsched.series ORDER BY id;
+DELETE FROM evsched.event;
