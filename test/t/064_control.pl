@@ -431,6 +431,7 @@ $jobs->story('DROP EXTENSION', sub {
 		quick('DROP EXTENSION evsched', "DROP EXTENSION $name", $there);
 		$jobs->becomes(q(SELECT count(*) FROM pg_stat_activity WHERE datname = 'theirs' AND backend_type = 'evsched worker'),
 			0, 'its workers go');
+		$jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE datname = 'theirs' AND backend_type = 'evsched worker'));
 		is($there->sql(q(SELECT count(*) FROM trace WHERE what = 'x')), 0, 'nothing stays of what was cut off');
 		quick('CREATE EXTENSION evsched', 'it can be created again', $there);
 		$there->sql('TRUNCATE trace');
