@@ -133,11 +133,17 @@ add(const EvschedRecord *run)
 	evsched_statement_run(EVSCHED_STMT_RUN_ADD, values, nulls);
 }
 
-/* Of its series, what is beyond evsched.history_keep. */
+/*
+ * Of its series, what is beyond evsched.history_keep: one for the one that was added, and
+ * now and then more, which passes over all that was removed and is not vacuumed away.
+ */
 static void
 prune_series(const EvschedRecord *run)
 {
-	Datum		values[2] = {Int64GetDatum(run->recurring), Int64GetDatum(evsched_history_keep)};
+	Datum		values[3] = {
+		Int64GetDatum(run->recurring), Int64GetDatum(evsched_history_keep),
+		Int64GetDatum(run->id % MAX_PRUNE_STEP == 0 ? MAX_PRUNE_STEP : 1)
+	};
 
 	evsched_statement_run(EVSCHED_STMT_RUN_PRUNE_SERIES, values, NULL);
 }

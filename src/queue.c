@@ -104,6 +104,22 @@ evsched_queue_attach(void *area, bool found)
 	}
 }
 
+/* Is it the queue's slot, or one that it shares? */
+bool
+evsched_queue_is_in(EvschedStore store, const char *name, int slot)
+{
+	int			own;
+
+	if (strcmp(slots[slot].name, name) == 0)
+		return true;
+	if (!evsched_queue_is_shared(&slots[slot]))
+		return false;
+	LWLockAcquire(evsched_directory_lock, LW_SHARED);
+	own = find_slot(store, name);
+	LWLockRelease(evsched_directory_lock);
+	return own == EVSCHED_NO_SLOT;
+}
+
 EvschedQueue *
 evsched_queue_get(int slot)
 {

@@ -58,6 +58,7 @@ extern int	evsched_queue_slots(void);
 
 extern EvschedQueueRef evsched_queue_find(EvschedStore store, const char *name);
 extern int	evsched_queue_resolve(EvschedQueueRef ref, EvschedStore store, const char *name);
+extern bool evsched_queue_is_in(EvschedStore store, const char *name, int slot);
 extern EvschedQueue *evsched_queue_get(int slot);
 extern bool evsched_queue_copy_name(int slot, char *name);
 extern TimestampTz evsched_queue_served_since(int slot);

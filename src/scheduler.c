@@ -42,6 +42,7 @@
 #include "shared.h"
 #include "stat.h"
 #include "store.h"
+#include "table.h"
 #include "timer.h"
 #include "turn.h"
 
@@ -62,6 +63,7 @@ static void leave_if_gone(void);
 static void forget_store(EvschedStore gone);
 static void leave_if_held(void);
 static void run_loop(void);
+static void open_pools(void);
 static void refit_pools(void);
 static void look_again(void);
 static void wait_for_update(void);
@@ -116,15 +118,16 @@ evsched_scheduler_main(Datum oid)
 	(void) evsched_database_set_scheduler(database, store.table);
 	/* With its first queue a store gets the slot that the rest share. */
 	(void) evsched_queue_find(store, "default");
-	for (int i = 0; i < evsched_pool_count(); i++)
-		(void) evsched_queue_find(store, evsched_pool_name(i));
 	evsched_mark_start_all(store);
 	check_readers_at = 0;
 	hire_at = 0;
 	PG_TRY();
 	{
 		if (current)
+		{
+			open_pools();
 			evsched_command_refresh();
+		}
 		run_loop();
 	}
 	PG_CATCH();
@@ -272,13 +275,35 @@ run_loop(void)
 	}
 }
 
+/*
+ * The pools that hold jobs get a slot, and with it a turn; the others get one from whoever
+ * posts the first job.
+ */
+static void
+open_pools(void)
+{
+	EvschedTable table;
+
+	evsched_process_begin();
+	evsched_table_open(&table);
+	for (int i = 0; i < evsched_pool_count(); i++)
+	{
+		evsched_table_begin_due(&table, evsched_pool_name(i), EVSCHED_PLACE_FIRST);
+		if (evsched_table_next_due(&table))
+			(void) evsched_queue_find(store, evsched_pool_name(i));
+		evsched_table_end_due(&table);
+	}
+	evsched_table_close(&table);
+	evsched_process_end();
+}
+
 /* evsched.pools was set anew. */
 static void
 refit_pools(void)
 {
 	pool_changes = evsched_pool_changes();
-	for (int i = 0; i < evsched_pool_count(); i++)
-		(void) evsched_queue_find(store, evsched_pool_name(i));
+	if (current)
+		open_pools();
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	evsched_crew_refit(store);
 	LWLockRelease(evsched_lease_lock);

@@ -317,12 +317,12 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" result = excluded.result, sqlstate = excluded.sqlstate, message = excluded.message"
 		" WHERE r.state OPERATOR(pg_catalog.=) 'running'"
 	},
-	/* What is beyond those that are kept: two for the one that was added. */
+	/* What is beyond those that are kept, at most so many. */
 	[EVSCHED_STMT_RUN_PRUNE_SERIES] = {
-		SPI_OK_DELETE, 2, {INT8OID, INT8OID},
+		SPI_OK_DELETE, 3, {INT8OID, INT8OID, INT8OID},
 		"DELETE FROM evsched.run_record WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
 		" SELECT ctid FROM evsched.run_record WHERE recurring OPERATOR(pg_catalog.=) $1"
-		" ORDER BY id DESC OFFSET $2 LIMIT 2 FOR UPDATE SKIP LOCKED))"
+		" ORDER BY id DESC OFFSET $2 LIMIT $3 FOR UPDATE SKIP LOCKED))"
 	},
 	/* The oldest, as far as they are too old or too many; $1: there are none before. */
 	[EVSCHED_STMT_RUN_PRUNE] = {

@@ -170,7 +170,7 @@ collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving)
 	{
 		const char *name = evsched_pool_name(i);
 
-		if (evsched_queue_find(store, name).slot != slot)
+		if (!evsched_queue_is_in(store, name, slot))
 			continue;
 		(*turns)[n].store = store;
 		(*turns)[n].pool = true;
