@@ -23,13 +23,12 @@
 
 #include "crew.h"
 #include "database.h"
+#include "deadline.h"
 #include "guc.h"
 #include "listener.h"
 #include "mark.h"
 #include "queue.h"
 #include "shared.h"
-
-#define NIL_LEASE	(-1)
 
 typedef struct Leases
 {
@@ -51,8 +50,6 @@ static bool runs_low(const EvschedLease *lease);
 static uint32 num_buckets(void);
 static int32 *bucket_of(EvschedStore store, int64 id);
 static int32 take_free(void);
-static int32 merge_heaps(int32 a, int32 b);
-static int32 merge_siblings(int32 first);
 static void heap_insert_lease(int database, int32 n);
 static void heap_remove_lease(int database, int32 n);
 static void link_to_listener(int32 n);
@@ -80,17 +77,17 @@ evsched_lease_attach(void *area, bool found)
 	if (found)
 		return;
 
-	leases->first_free = NIL_LEASE;
+	leases->first_free = EVSCHED_NO_LEASE;
 	leases->num_used = 0;
 	leases->num_prepared = 0;
 	leases->last_serial = 0;
 	for (int i = 0; i < EVSCHED_MAX_DATABASES; i++)
 	{
-		leases->heap[i] = NIL_LEASE;
+		leases->heap[i] = EVSCHED_NO_LEASE;
 		leases->armed[i] = PG_INT64_MAX;
 	}
 	for (uint32 i = 0; i < num_buckets(); i++)
-		buckets[i] = NIL_LEASE;
+		buckets[i] = EVSCHED_NO_LEASE;
 }
 
 /* Deadlines must not move when somebody sets the clock. */
@@ -142,7 +139,7 @@ evsched_lease_any_of(int queue, int64 recurring, bool await)
 	for (int crew = of->first_listener; crew != EVSCHED_NO_SLOT && !any;
 		 crew = evsched_listener_get(crew)->next_in_ring)
 	{
-		for (int32 n = evsched_listener_get(crew)->first_lease; n != NIL_LEASE && !any;
+		for (int32 n = evsched_listener_get(crew)->first_lease; n != EVSCHED_NO_LEASE && !any;
 			 n = slots[n].next_of_listener)
 			any = slots[n].recurring == recurring && evsched_store_equal(slots[n].store, of->store);
 	}
@@ -180,7 +177,7 @@ evsched_lease_collect_over(int database, int64 clock, EvschedLease *over, int ma
 	int			n = 0;
 
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	while (n < max && leases->heap[database] != NIL_LEASE)
+	while (n < max && leases->heap[database] != EVSCHED_NO_LEASE)
 	{
 		EvschedLease *lease = &slots[leases->heap[database]];
 
@@ -204,7 +201,7 @@ evsched_lease_arm(int database)
 	int64		deadline = PG_INT64_MAX;
 
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	if (leases->heap[database] != NIL_LEASE)
+	if (leases->heap[database] != EVSCHED_NO_LEASE)
 		deadline = slots[leases->heap[database]].deadline;
 	leases->armed[database] = deadline;
 	LWLockRelease(evsched_lease_lock);
@@ -218,7 +215,7 @@ evsched_lease_any(int database)
 	bool		any;
 
 	LWLockAcquire(evsched_lease_lock, LW_SHARED);
-	any = leases->heap[database] != NIL_LEASE;
+	any = leases->heap[database] != EVSCHED_NO_LEASE;
 	LWLockRelease(evsched_lease_lock);
 	return any;
 }
@@ -232,7 +229,7 @@ evsched_lease_forget(EvschedStore store, bool others)
 	{
 		int32		n = buckets[b];
 
-		while (n != NIL_LEASE)
+		while (n != EVSCHED_NO_LEASE)
 		{
 			int32		next = slots[n].next_in_bucket;
 
@@ -289,7 +286,7 @@ evsched_lease_list(EvschedStore store, EvschedLease **list)
 	LWLockAcquire(evsched_lease_lock, LW_SHARED);
 	for (uint32 b = 0; b < num_buckets(); b++)
 	{
-		for (int32 i = buckets[b]; i != NIL_LEASE && n < max; i = slots[i].next_in_bucket)
+		for (int32 i = buckets[b]; i != EVSCHED_NO_LEASE && n < max; i = slots[i].next_in_bucket)
 		{
 			if (evsched_store_equal(slots[i].store, store))
 				(*list)[n++] = slots[i];
@@ -304,16 +301,16 @@ evsched_lease_find(EvschedStore store, int64 id)
 {
 	int32		n = *bucket_of(store, id);
 
-	while (n != NIL_LEASE &&
+	while (n != EVSCHED_NO_LEASE &&
 		   !(slots[n].id == id && evsched_store_equal(slots[n].store, store)))
 		n = slots[n].next_in_bucket;
-	return n == NIL_LEASE ? NULL : &slots[n];
+	return n == EVSCHED_NO_LEASE ? NULL : &slots[n];
 }
 
 bool
 evsched_lease_table_full(void)
 {
-	return leases->first_free == NIL_LEASE && leases->num_used == evsched_max_leases;
+	return leases->first_free == EVSCHED_NO_LEASE && leases->num_used == evsched_max_leases;
 }
 
 /*
@@ -329,7 +326,7 @@ evsched_lease_grant(const EvschedLease *lease)
 	if (evsched_lease_find(lease->store, lease->id) != NULL)
 		return NULL;
 	n = take_free();
-	if (n == NIL_LEASE)
+	if (n == EVSCHED_NO_LEASE)
 		return NULL;
 
 	slots[n] = *lease;
@@ -401,8 +398,8 @@ evsched_lease_enqueue(EvschedLease *lease)
 
 	lease->queued = true;
 	lease->prev_queued = crew->last_queued;
-	lease->next_queued = NIL_LEASE;
-	if (crew->last_queued == NIL_LEASE)
+	lease->next_queued = EVSCHED_NO_LEASE;
+	if (crew->last_queued == EVSCHED_NO_LEASE)
 		crew->first_queued = n;
 	else
 		slots[crew->last_queued].next_queued = n;
@@ -417,11 +414,11 @@ evsched_lease_dequeue(EvschedLease *lease)
 	EvschedListener *crew = evsched_listener_get(lease->listener);
 
 	lease->queued = false;
-	if (lease->prev_queued == NIL_LEASE)
+	if (lease->prev_queued == EVSCHED_NO_LEASE)
 		crew->first_queued = lease->next_queued;
 	else
 		slots[lease->prev_queued].next_queued = lease->next_queued;
-	if (lease->next_queued == NIL_LEASE)
+	if (lease->next_queued == EVSCHED_NO_LEASE)
 		crew->last_queued = lease->prev_queued;
 	else
 		slots[lease->next_queued].prev_queued = lease->prev_queued;
@@ -434,7 +431,7 @@ evsched_lease_first_queued(int crew)
 {
 	int32		n = evsched_listener_get(crew)->first_queued;
 
-	return n == NIL_LEASE ? NULL : &slots[n];
+	return n == EVSCHED_NO_LEASE ? NULL : &slots[n];
 }
 
 void
@@ -468,7 +465,7 @@ evsched_lease_restart(int listener, int64 granted_at, int64 clock)
 	{
 		lease->granted_at = clock;
 		evsched_lease_set_deadline(lease, lease->deadline + (clock - granted_at));
-		lease = lease->next_of_listener == NIL_LEASE ? NULL : &slots[lease->next_of_listener];
+		lease = lease->next_of_listener == EVSCHED_NO_LEASE ? NULL : &slots[lease->next_of_listener];
 	}
 }
 
@@ -509,7 +506,7 @@ evsched_lease_of_listener(int listener)
 {
 	int32		n = evsched_listener_get(listener)->first_lease;
 
-	return n == NIL_LEASE ? NULL : &slots[n];
+	return n == EVSCHED_NO_LEASE ? NULL : &slots[n];
 }
 
 /* The transaction on which a lease hung is over. */
@@ -553,72 +550,17 @@ take_free(void)
 {
 	int32		n = leases->first_free;
 
-	if (n != NIL_LEASE)
+	if (n != EVSCHED_NO_LEASE)
 		leases->first_free = slots[n].next_in_bucket;
 	else if (leases->num_used < evsched_max_leases)
 		n = leases->num_used++;
 	return n;
 }
 
-/* Joins two heaps; the later root becomes the first child of the other. */
-static int32
-merge_heaps(int32 a, int32 b)
-{
-	if (a == NIL_LEASE || b == NIL_LEASE)
-		return a == NIL_LEASE ? b : a;
-	if (slots[b].deadline < slots[a].deadline)
-	{
-		int32		swap = a;
-
-		a = b;
-		b = swap;
-	}
-	slots[b].heap_prev = a;
-	slots[b].heap_next = slots[a].heap_child;
-	if (slots[a].heap_child != NIL_LEASE)
-		slots[slots[a].heap_child].heap_prev = b;
-	slots[a].heap_child = b;
-	return a;
-}
-
-/* Joins a list of siblings to one heap: in pairs first, then from the right. */
-static int32
-merge_siblings(int32 first)
-{
-	int32		pairs = NIL_LEASE;
-	int32		root = NIL_LEASE;
-
-	while (first != NIL_LEASE)
-	{
-		int32		a = first;
-		int32		b = slots[a].heap_next;
-
-		first = b == NIL_LEASE ? NIL_LEASE : slots[b].heap_next;
-		slots[a].heap_next = NIL_LEASE;
-		if (b != NIL_LEASE)
-			slots[b].heap_next = NIL_LEASE;
-		a = merge_heaps(a, b);
-		slots[a].heap_next = pairs;
-		pairs = a;
-	}
-	while (pairs != NIL_LEASE)
-	{
-		int32		next = slots[pairs].heap_next;
-
-		slots[pairs].heap_next = NIL_LEASE;
-		root = merge_heaps(root, pairs);
-		pairs = next;
-	}
-	return root;
-}
-
 static void
 heap_insert_lease(int database, int32 n)
 {
-	slots[n].heap_child = NIL_LEASE;
-	slots[n].heap_next = NIL_LEASE;
-	slots[n].heap_prev = NIL_LEASE;
-	leases->heap[database] = merge_heaps(leases->heap[database], n);
+	leases->heap[database] = evsched_deadline_insert(slots, leases->heap[database], n);
 	if (slots[n].deadline < leases->armed[database])
 	{
 		leases->armed[database] = slots[n].deadline;
@@ -629,23 +571,7 @@ heap_insert_lease(int database, int32 n)
 static void
 heap_remove_lease(int database, int32 n)
 {
-	EvschedLease *lease = &slots[n];
-	int32		children = merge_siblings(lease->heap_child);
-
-	if (leases->heap[database] == n)
-	{
-		leases->heap[database] = children;
-		if (children != NIL_LEASE)
-			slots[children].heap_prev = NIL_LEASE;
-		return;
-	}
-	if (slots[lease->heap_prev].heap_child == n)
-		slots[lease->heap_prev].heap_child = lease->heap_next;
-	else
-		slots[lease->heap_prev].heap_next = lease->heap_next;
-	if (lease->heap_next != NIL_LEASE)
-		slots[lease->heap_next].heap_prev = lease->heap_prev;
-	leases->heap[database] = merge_heaps(leases->heap[database], children);
+	leases->heap[database] = evsched_deadline_remove(slots, leases->heap[database], n);
 }
 
 static void
@@ -653,9 +579,9 @@ link_to_listener(int32 n)
 {
 	EvschedListener *listener = evsched_listener_get(slots[n].listener);
 
-	slots[n].prev_of_listener = NIL_LEASE;
+	slots[n].prev_of_listener = EVSCHED_NO_LEASE;
 	slots[n].next_of_listener = listener->first_lease;
-	if (listener->first_lease != NIL_LEASE)
+	if (listener->first_lease != EVSCHED_NO_LEASE)
 		slots[listener->first_lease].prev_of_listener = n;
 	listener->first_lease = n;
 	listener->unconfirmed++;
@@ -668,11 +594,11 @@ unlink_from_listener(int32 n)
 	EvschedLease *lease = &slots[n];
 	EvschedListener *listener = evsched_listener_get(lease->listener);
 
-	if (lease->prev_of_listener == NIL_LEASE)
+	if (lease->prev_of_listener == EVSCHED_NO_LEASE)
 		listener->first_lease = lease->next_of_listener;
 	else
 		slots[lease->prev_of_listener].next_of_listener = lease->next_of_listener;
-	if (lease->next_of_listener != NIL_LEASE)
+	if (lease->next_of_listener != EVSCHED_NO_LEASE)
 		slots[lease->next_of_listener].prev_of_listener = lease->prev_of_listener;
 	listener->unconfirmed--;
 	listener->unconfirmed_bytes -= lease->bytes;
