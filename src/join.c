@@ -21,6 +21,7 @@
 #include "effect.h"
 #include "join.h"
 #include "listener.h"
+#include "pool.h"
 #include "right.h"
 #include "shared.h"
 #include "stop.h"
@@ -54,6 +55,12 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 	read_terms(fcinfo, &terms);
 	PreventCommandDuringRecovery("evsched.join()");
 	evsched_shared_require();
+	evsched_pool_refuse(queue);
+	if (MyBackendType != B_BACKEND)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a background process cannot join a queue"),
+				 errhint("Use evsched.take or evsched.receive in a job.")));
 	/* As of LISTEN: a session must not be made a listener by what it is led to run. */
 	if (InSecurityRestrictedOperation())
 		ereport(ERROR,

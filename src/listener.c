@@ -302,6 +302,18 @@ evsched_listener_add_crew(EvschedStore store, int queue, const char *pool, Oid r
 	return slot;
 }
 
+/* How many in a queue's ring are no sessions, but crews. */
+int
+evsched_listener_count_crews(int queue)
+{
+	int			n = 0;
+
+	for (int slot = evsched_queue_get(queue)->first_listener; slot != EVSCHED_NO_SLOT;
+		 slot = slots[slot].next_in_ring)
+		n += slots[slot].crew;
+	return n;
+}
+
 bool
 evsched_listener_is_current(EvschedListenerRef ref)
 {

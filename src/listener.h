@@ -99,6 +99,7 @@ extern int	evsched_listener_list(EvschedStore store, EvschedListener **list);
 
 /* For these the caller holds it, exclusively. */
 extern int	evsched_listener_add_crew(EvschedStore store, int queue, const char *pool, Oid role);
+extern int	evsched_listener_count_crews(int queue);
 extern bool evsched_listener_is_current(EvschedListenerRef ref);
 extern bool evsched_listener_is_joined(EvschedListenerRef ref);
 extern void evsched_listener_activate(EvschedListenerRef ref);

@@ -25,6 +25,7 @@
 #include "effect.h"
 #include "lease.h"
 #include "mark.h"
+#include "pool.h"
 #include "queue.h"
 #include "right.h"
 #include "setting.h"
@@ -143,6 +144,7 @@ pull_events(FunctionCallInfo fcinfo, Pull *pull, const char *command)
 	pull->wanted = PG_ARGISNULL(1) ? 1 : PG_GETARG_INT32(1);
 	if (pull->wanted < 1)
 		evsched_arg_refuse("max_events must be at least 1", "Give a number of 1 or more.");
+	evsched_pool_refuse(pull->queue);
 	pull->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	pull->slot = EVSCHED_NO_SLOT;
 	PreventCommandIfReadOnly(command);

@@ -123,19 +123,21 @@ evsched_sql_queues(PG_FUNCTION_ARGS)
 	for (int i = 0; i < evsched_queue_slots(); i++)
 	{
 		EvschedQueue queue;
+		int			num_crews;
 		Datum		values[4];
 		bool		nulls[4] = {0};
 
 		LWLockAcquire(evsched_directory_lock, LW_SHARED);
 		LWLockAcquire(evsched_lease_lock, LW_SHARED);
 		queue = *evsched_queue_get(i);
+		num_crews = evsched_listener_count_crews(i);
 		LWLockRelease(evsched_lease_lock);
 		LWLockRelease(evsched_directory_lock);
 		if (!evsched_store_equal(queue.store, store) || queue.name[0] == '\0' ||
 			!evsched_right_may_consume(queue.name))
 			continue;
 		values[0] = CStringGetTextDatum(queue.name);
-		values[1] = Int32GetDatum(queue.num_listeners);
+		values[1] = Int32GetDatum(queue.num_listeners - num_crews);
 		values[2] = Int32GetDatum(queue.num_leases);
 		values[3] = BoolGetDatum(queue.starving);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
