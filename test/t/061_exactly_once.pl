@@ -278,6 +278,16 @@ $jobs->story('a mark that is left', sub {
 	once($next, 'succeeded', 'the next of the pool');
 });
 
+# One that ends its worker each time.
+$jobs->story('a job that terminates its worker', sub {
+	my $id = $jobs->enqueue("$effect; SELECT pg_terminate_backend(pg_backend_pid())", max_retries => 5);
+	my $other = $jobs->enqueue($effect);
+	$jobs->becomes("SELECT count(*) FROM evsched.dead_event WHERE id = $id", 1, 'a job that terminates its worker each time is dead');
+	is($jobs->states($id), 'lost lost lost', 'after three runs');
+	is($jobs->sql("SELECT count(*) FROM effect WHERE id = $id"), 0, 'nothing of it stays');
+	once($other, 'succeeded', 'another job');
+});
+
 # One that crashes its worker each time, and with it the server.
 $jobs->story('a deadly job', sub {
 	my $library = Evsched::Job::deadly_library();

@@ -256,6 +256,37 @@ $jobs->story('a clean session', sub {
 		'', 'and holds back no vacuum');
 });
 
+# What holds for a role in its jobs is no obstacle to what the worker does besides.
+$jobs->story('settings of a role', sub {
+	my $restart = sub { $jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker')) };
+	for my $setting (q(default_transaction_read_only = 'on'), q(statement_timeout = '1ms'), q(lock_timeout = '1ms'),
+		q(default_transaction_isolation = 'serializable'), q(default_transaction_isolation = 'repeatable read'),
+		q(row_security = 'off'), q(idle_in_transaction_session_timeout = '1ms'), q(idle_session_timeout = '1ms'), q(role = 'band'),
+		q(bytea_output = 'escape'), q(DateStyle = 'German'), q(IntervalStyle = 'sql_standard'), q(TimeZone = 'Asia/Kolkata'),
+		q(default_transaction_deferrable = 'on'), q(check_function_bodies = 'off'), q(enable_seqscan = 'off'), q(jit_above_cost = '0'),
+		q(client_min_messages = 'debug5'), q(temp_tablespaces = ''), q(default_tablespace = ''), q(backslash_quote = 'off'),
+		q(standard_conforming_strings = 'off'), q(quote_all_identifiers = 'on'), q(array_nulls = 'off'), q(plan_cache_mode = 'force_generic_plan'))
+	{
+		$jobs->sql("ALTER ROLE ann SET $setting");
+		$restart->();
+		my $id = ann_runs('SELECT 7', $setting);
+		$jobs->gone($id);
+		is($jobs->sql("SELECT result FROM evsched.result($id)"), 7, 'its run is told');
+		$id = ann_job('SELECT 1 / 0', max_retries => 1, retry_delay => '0');
+		$jobs->has_runs($id, 'failed failed', 'one that fails is retried');
+		$jobs->becomes("SELECT sqlstate FROM evsched.dead_event WHERE id = $id", '22012', 'and dead');
+		$jobs->sql('ALTER ROLE ann RESET ALL');
+	}
+	$jobs->sql(q(ALTER ROLE ann SET default_transaction_isolation = 'serializable'));
+	$restart->();
+	$jobs->sql('TRUNCATE trace');
+	$jobs->session_of('ann')->sql('SELECT count(evsched.enqueue(' . quote(trace('s')) . ')) FROM generate_series(1, 200)');
+	$jobs->becomes('SELECT count(*) FROM evsched.event', 0, 'two hundred serializable jobs');
+	is($jobs->sql('SELECT count(*) FROM trace'), 200, 'do not hinder each other');
+	$jobs->sql('ALTER ROLE ann RESET ALL');
+	$restart->();
+});
+
 #
 # Rights that are taken away and given back.
 #

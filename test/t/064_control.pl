@@ -444,6 +444,37 @@ $jobs->story('DROP EXTENSION', sub {
 	}
 });
 
+# Jobs that do what takes their own ground away.
+$jobs->story('jobs that control', sub {
+	my $id = $jobs->enqueue(q(SELECT evsched.stop('50 ms')));
+	$jobs->has_runs($id, 'succeeded', 'a job that stops everything');
+	is($jobs->sql("SELECT result FROM evsched.result($id)"), 'false', 'itself goes on');
+	my $next = $jobs->enqueue('SELECT 1');
+	$jobs->becomes(q(SELECT evsched.stop('0')), 't', 'then nothing runs');
+	is($jobs->states($next), '', 'indeed');
+	$jobs->sql('SELECT evsched.start()');
+	$jobs->has_runs($next, 'succeeded', 'start: the next runs');
+
+	$jobs->sql('CREATE DATABASE theirs');
+	my $there = session($server, 'theirs', dbname => 'theirs');
+	$there->sql('CREATE EXTENSION evsched');
+	$there->sql(call('enqueue', command => 'DROP EXTENSION evsched'));
+	wait_until(
+		sub {
+			my $done = $there->try(q(SELECT (SELECT count(*) FROM evsched.event) + (SELECT count(*) FROM evsched.run WHERE state = 'running')));
+			return defined $done->{error} || $done->{rows}[0][0] == 0;
+		},
+		'a job that drops the extension');
+	pass('a job that drops the extension ends');
+	is($there->try('DROP EXTENSION IF EXISTS evsched')->{error}, undef, 'one way or the other');
+	is($there->try('CREATE EXTENSION evsched')->{error},         undef, 'and it can be created again');
+	$there->sql(call('enqueue', command => 'CREATE TABLE done ()'));
+	wait_until(sub { $there->sql(q(SELECT count(*) FROM pg_class WHERE relname = 'done')) == 1 }, 'a job of it');
+	pass('with its jobs');
+	$there->quit;
+	quick('DROP DATABASE theirs WITH (FORCE)', 'its database is dropped');
+});
+
 $jobs->story('a DROP EXTENSION that is rolled back', sub {
 	my $dropper = $jobs->session_of('admin', 'dropper');
 	pool_goes_on();
