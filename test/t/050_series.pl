@@ -275,7 +275,7 @@ sub overlapping
 }
 {
 	my %id = (
-		quick    => every_job('quick',    50,  0,    q(missed => 'all')),
+		quick    => every_job('quick',    50,  0,    q(missed => 'all', overlap => 'queue')),
 		skip     => every_job('skip',     100, 0.25, q(overlap => 'skip')),
 		queue    => every_job('queue',    100, 0.25, q(overlap => 'queue')),
 		parallel => every_job('parallel', 100, 0.25, q(overlap => 'parallel')));
