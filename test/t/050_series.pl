@@ -152,14 +152,14 @@ sub waiting
 
 # A queue that was paused for less than a period.
 {
-	my $id = every('paused', 1000, "missed => 'skip'");
 	my $ann = listener($server, 'ann', queue => 'paused');
+	my $id = every('paused', 2000, "missed => 'skip'");
 	my $origin = origin($id);
 
 	sql("SELECT evsched.pause_queue('paused')");
-	usleep(($origin + 1.1 - time) * 1e6);
+	usleep(($origin + 2.1 - time) * 1e6);
 	sql("SELECT evsched.resume_queue('paused')");
-	is(place($ann->event, $origin, 1000), 2, 'skip: what was due while its queue was paused is missed');
+	is(place($ann->event, $origin, 2000), 2, 'skip: what was due while its queue was paused is missed');
 	sql("SELECT evsched.cancel($id)");
 	$ann->quit;
 }
@@ -173,8 +173,10 @@ sub waiting
 	$ann->event;
 	is(sql("SELECT evsched.pause('k', 'holding')"), 't', 'paused');
 	my $last = ($ann->events_so_far)[-1];
-	my $one = sql("SELECT evsched.post('\"one\"', '50 ms', 'holding')");
-	is(sql("SELECT evsched.pause($one)"), 't', 'an event, too');
+	$poster->sql('BEGIN');
+	my $one = $poster->sql("SELECT evsched.post('\"one\"', '50 ms', 'holding')");
+	is($poster->sql("SELECT evsched.pause($one)"), 't', 'an event, too');
+	$poster->sql('COMMIT');
 	sql("SELECT evsched.post('\"marker\"', '400 ms', 'holding')");
 	is($ann->event->{payload}, 'marker', 'neither comes');
 	is(sql("SELECT evsched.resume($one)"), 't', 'resumed');
@@ -273,7 +275,7 @@ sub overlapping
 }
 {
 	my %id = (
-		quick    => every_job('quick',    50,  0,    q(missed => 'all')),
+		quick    => every_job('quick',    50,  0,    q(missed => 'all', overlap => 'queue')),
 		skip     => every_job('skip',     100, 0.25, q(overlap => 'skip')),
 		queue    => every_job('queue',    100, 0.25, q(overlap => 'queue')),
 		parallel => every_job('parallel', 100, 0.25, q(overlap => 'parallel')));
