@@ -56,6 +56,7 @@ extern int64 evsched_lease_clock(void);
 
 /* These take the lock themselves. */
 extern bool evsched_lease_exists(EvschedStore store, int64 id);
+extern bool evsched_lease_waits(EvschedStore store, int64 id);
 extern int	evsched_lease_queue(EvschedStore store, int64 id);
 extern bool evsched_lease_any_of(int queue, int64 recurring, bool await);
 extern bool evsched_lease_extend(EvschedStore store, int64 id, int64 deadline);

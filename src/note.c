@@ -22,6 +22,7 @@
 
 #include "effect.h"
 #include "event.h"
+#include "pool.h"
 #include "right.h"
 #include "role.h"
 #include "statement.h"
@@ -66,6 +67,9 @@ evsched_sql_note_change(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 	{
 		evsched_right_require(queue, EVSCHED_RIGHT_POST);
+		/* A restore brings back what is there, whatever the pools are called by now. */
+		if (!superuser() && heap_attisnull(trigger->tg_trigtuple, EVSCHED_EVENT_COMMAND, desc))
+			evsched_pool_refuse(queue);
 		if (IsLogicalWorker())
 			adopt(trigger->tg_relation, trigger->tg_trigtuple);
 		evsched_effect_due(store, queue, place);
