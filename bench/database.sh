@@ -31,7 +31,7 @@ make_role() {
 
 drop_databases() {
   local state
-  for state in empty far held pending idle other; do
+  for state in empty far held pending idle other jobs_off jobs_on; do
     sql postgres -c "DROP DATABASE IF EXISTS bench_$state WITH (FORCE)"
   done
 }

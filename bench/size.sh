@@ -23,6 +23,14 @@ if [ -z "${QUICK:-}" ]; then
   crowd_seconds=8               # of each measurement; who is deaf is ended after 30
   crowd_settle=3
   open_seconds=600
+  jobs_rounds=${ROUNDS:-3}
+  lazy_jobs=${LAZY_JOBS:-20000} # to run, when no commit waits for the disk
+  sync_jobs=${SYNC_JOBS:-4000}  # when each does
+  cron_jobs=500                 # to run by pg_cron
+  start_seconds=8
+  due_seconds=6
+  sleep_seconds=1               # 100 jobs in 10 workers: longer than due_seconds
+  jobs_idle_seconds=30
 else
   rounds=${ROUNDS:-1}
   lateness_rounds=${ROUNDS:-1}
@@ -46,7 +54,16 @@ else
   crowd_seconds=2
   crowd_settle=1
   open_seconds=10
+  jobs_rounds=${ROUNDS:-1}
+  lazy_jobs=${LAZY_JOBS:-4000}
+  sync_jobs=${SYNC_JOBS:-1000}
+  cron_jobs=100
+  start_seconds=2
+  due_seconds=1
+  sleep_seconds=0.3
+  jobs_idle_seconds=3
 fi
 idle_events=10000
+job_series=${JOB_SERIES:-10000}
 crowd_rate=200
 crowd_events=$((crowd_rate * crowd_seconds))

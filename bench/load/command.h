@@ -8,6 +8,7 @@ extern void command_repeat(void);
 extern void command_stream(void);
 extern void command_listen(void);
 extern void command_poll(void);
+extern void command_until(void);
 extern void command_idle(void);
 extern void command_crowd(void);
 

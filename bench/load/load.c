@@ -23,6 +23,7 @@ static const Command commands[] = {
 	{"stream", command_stream, "post events at a steady rate"},
 	{"listen", command_listen, "join, read notifications, confirm"},
 	{"poll", command_poll, "take events by asking every so often"},
+	{"until", command_until, "one statement, and wait until all it asked for is done"},
 	{"idle", command_idle, "what listeners cost while nothing happens"},
 	{"crowd", command_crowd, "be there while something else is measured"},
 };

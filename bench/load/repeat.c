@@ -4,7 +4,8 @@
  * Each connection sends its next execution when the last has answered (a closed
  * loop), one execution per transaction. It ends after --seconds, or with
  * --until-empty when no connection finds anything any more, or when the --ids of a
- * file are used up.
+ * file are used up.  With --before its first connection runs that statement ahead of
+ * them, in the time that is measured; with --events that many is what all of them did.
  *
  * Parameters of --sql, by --param:
  *   none      no parameter
@@ -253,7 +254,9 @@ command_repeat(void)
 	const char *sql = option_text("sql", "SELECT 1");
 	const char *role = option_text("role", NULL);
 	int			n = option_number("connections", 1);
+	const char *before = option_text("before", NULL);
 	double		seconds = option_number("seconds", 0);
+	int64_t		events = option_number("events", 0);
 	bool		warm = option_given("warm");
 	Runner	   *runners = calloc(n, sizeof(Runner));
 	Work		work = {.until_empty = option_given("until-empty")};
@@ -269,8 +272,10 @@ command_repeat(void)
 	meter_start(&meter);
 	if (seconds > 0)
 		work.stop_at = meter.started_at + (int64_t) (seconds * SECOND);
+	if (before)
+		connection_run(runners[0].conn, before);
 	run(runners, n, &work);
 	meter_stop(&meter);
-	meter_print(&meter, work.events);
+	meter_print(&meter, events > 0 ? events : work.events);
 	printf("statements %ld\n", (long) work.statements);
 }
