@@ -351,13 +351,13 @@ for my $case (
 	$jobs->story($name, sub {
 		my @sessions = ($jobs->session_of('ann'), $jobs->session_of('bob'));
 		$jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker'));
-		$jobs->sql($take);
+		$jobs->server->safe_psql('template1', $take);
 		my $before = $exits->();
 		my $id     = $jobs->enqueue(trace('ann'), session => $sessions[0]);
 		my $until  = time + 2;
 		wait_until(sub { time >= $until }, 'two seconds to pass');
 		cmp_ok($exits->() - $before, '<=', 20, "$name: workers are not started again and again");
-		$jobs->sql($give);
+		$jobs->server->safe_psql('template1', $give);
 		$jobs->has_runs($id, 'succeeded', "$name: given back, it runs");
 	});
 }
