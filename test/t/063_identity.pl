@@ -150,7 +150,7 @@ SQL
 	  q(CREATE FUNCTION evil.to_jsonb(anyelement) RETURNS jsonb LANGUAGE sql AS 'SELECT evil.trap(); SELECT pg_catalog.to_jsonb($1)'),
 	  q(CREATE TABLE evil.event AS SELECT 1 AS id), q(CREATE TABLE evil.pg_class AS SELECT 1 AS oid),
 	  'ALTER ROLE ann SET search_path = evil, pg_catalog, public';
-	$jobs->sql(q(SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'evsched worker' AND usename = 'ann'));
+	$jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker' AND usename = 'ann'));
 	$jobs->sql('TRUNCATE trace RESTART IDENTITY');
 	my $id = ann_runs('SET search_path = evil, pg_catalog, public; SELECT 7 AS n', 'a search_path of hers');
 	$jobs->gone($id);
@@ -162,7 +162,7 @@ SQL
 	is($jobs->traces, '', 'does not run it either');
 	is($jobs->sql('SELECT count(*) FROM secret'), 0, 'nobody has got at anything');
 	$jobs->sql('ALTER ROLE ann RESET search_path');
-	$jobs->sql(q(SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'evsched worker' AND usename = 'ann'));
+	$jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker' AND usename = 'ann'));
 
 	# What is not hers to say.
 	for my $statement ('SELECT evsched.start()', 'SELECT evsched.stop()', 'SELECT evsched.force_stop()',
