@@ -249,9 +249,12 @@ $jobs->story('the scheduler and the launcher are terminated', sub {
 $jobs->story('restarts', sub {
 	for my $mode ('fast', 'immediate')
 	{
-		$jobs->close_gate(1);
-		my @running = map { $jobs->enqueue("$effect; " . gate_command(1)) } 1 .. 3;
-		$jobs->wait_at_gate(1, 3);
+		$jobs->sql('UPDATE divisor SET n = 1');
+		my @running = map { $jobs->enqueue("$effect; SELECT pg_sleep(1000) FROM divisor WHERE n = 1") } 1 .. 3;
+		$jobs->await(
+			sub { $jobs->sql(q(SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep')) == 3 },
+			'three to run');
+		$jobs->sql('UPDATE divisor SET n = 2');
 		my $later = $jobs->after('1 h', $effect);
 		my $due   = $jobs->after('500 ms', $effect);
 		$server->stop($mode);

@@ -205,7 +205,7 @@ $jobs->story('max_workers', sub {
 		return;
 	};
 	$limit->('evsched.max_workers', 2);
-	$jobs->sql(q(SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'evsched worker'));
+	$jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker'));
 	post_many(4, $jobs->span($_, 0.03), pool => $_, session => $ann) for qw(passive work active);
 	my $most = 0;
 	$jobs->await(

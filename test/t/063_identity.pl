@@ -6,7 +6,9 @@ use warnings;
 use Evsched      qw(session nothing_early wait_until);
 use Evsched::Job qw(call quote trace gate_command);
 use JSON::PP;
+use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $jobs = Evsched::Job->new(
 	'identity',
@@ -148,7 +150,7 @@ SQL
 	  q(CREATE FUNCTION evil.to_jsonb(anyelement) RETURNS jsonb LANGUAGE sql AS 'SELECT evil.trap(); SELECT pg_catalog.to_jsonb($1)'),
 	  q(CREATE TABLE evil.event AS SELECT 1 AS id), q(CREATE TABLE evil.pg_class AS SELECT 1 AS oid),
 	  'ALTER ROLE ann SET search_path = evil, pg_catalog, public';
-	$jobs->sql(q(SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'evsched worker' AND usename = 'ann'));
+	$jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker' AND usename = 'ann'));
 	$jobs->sql('TRUNCATE trace RESTART IDENTITY');
 	my $id = ann_runs('SET search_path = evil, pg_catalog, public; SELECT 7 AS n', 'a search_path of hers');
 	$jobs->gone($id);
@@ -160,7 +162,7 @@ SQL
 	is($jobs->traces, '', 'does not run it either');
 	is($jobs->sql('SELECT count(*) FROM secret'), 0, 'nobody has got at anything');
 	$jobs->sql('ALTER ROLE ann RESET search_path');
-	$jobs->sql(q(SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'evsched worker' AND usename = 'ann'));
+	$jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker' AND usename = 'ann'));
 
 	# What is not hers to say.
 	for my $statement ('SELECT evsched.start()', 'SELECT evsched.stop()', 'SELECT evsched.force_stop()',
@@ -287,6 +289,11 @@ $jobs->story('settings of a role', sub {
 	$restart->();
 });
 
+# How many workers have failed so far.
+my $exits = sub {
+	return scalar(() = slurp_file($jobs->server->logfile) =~ /"evsched worker" \(PID \d+\) exited with exit code/g);
+};
+
 #
 # Rights that are taken away and given back.
 #
@@ -303,6 +310,7 @@ sub waits_for
 			my $id = $jobs->after($options{delay} // '200 ms', trace('ann'), session => $jobs->session_of('ann'), pool => 'active');
 			my $retried = $jobs->after($options{delay} // '200 ms', trace('ann'), session => $jobs->session_of('ann'), max_retries => 3);
 			(delete $jobs->{sessions}{ann})->quit;
+			my $before = $exits->();
 			$jobs->sql($_) for @$take;
 			my $bobs = $jobs->after('400 ms', trace('bob'), session => $jobs->session_of('bob'), pool => 'active');
 			$jobs->has_runs($bobs, 'succeeded', "$name: jobs of others go on");
@@ -312,6 +320,7 @@ sub waits_for
 			my $again = $jobs->enqueue(trace('bob'), session => $jobs->session_of('bob'), pool => 'active');
 			$jobs->has_runs($again, 'succeeded', 'still');
 			is($jobs->sql(q(SELECT count(*) FROM trace WHERE what = 'ann')), 0, 'hers do not run');
+			cmp_ok($exits->() - $before, '<=', 20, 'no worker is started again and again for them');
 			$jobs->sql($_) for @$give;
 			$jobs->has_runs($id, 'succeeded', "$name: given back, it runs");
 			$jobs->has_runs($retried, 'succeeded', 'the other, too');
@@ -330,6 +339,28 @@ waits_for('CONNECT',
 	[ 'GRANT CONNECT ON DATABASE postgres TO bob', 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC' ],
 	['GRANT CONNECT ON DATABASE postgres TO ann']);
 $jobs->sql('GRANT CONNECT ON DATABASE postgres TO PUBLIC');
+
+# A worker that cannot start, or dies before it has begun, is not started again and again.
+for my $case (
+	[ 'no connections', 'ALTER DATABASE postgres ALLOW_CONNECTIONS false', 'ALTER DATABASE postgres ALLOW_CONNECTIONS true' ],
+	[ 'no more connections', 'ALTER DATABASE postgres CONNECTION LIMIT 1', 'ALTER DATABASE postgres CONNECTION LIMIT -1' ],
+	[ 'read only', 'ALTER ROLE ann SET default_transaction_read_only = on', 'ALTER ROLE ann RESET ALL' ])
+{
+	my ($name, $take, $give) = @$case;
+
+	$jobs->story($name, sub {
+		my @sessions = ($jobs->session_of('ann'), $jobs->session_of('bob'));
+		$jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker'));
+		$jobs->server->safe_psql('template1', $take);
+		my $before = $exits->();
+		my $id     = $jobs->enqueue(trace('ann'), session => $sessions[0]);
+		my $until  = time + 2;
+		wait_until(sub { time >= $until }, 'two seconds to pass');
+		cmp_ok($exits->() - $before, '<=', 20, "$name: workers are not started again and again");
+		$jobs->server->safe_psql('template1', $give);
+		$jobs->has_runs($id, 'succeeded', "$name: given back, it runs");
+	});
+}
 
 $jobs->story('a role without LOGIN', sub {
 	$jobs->sql(q(SELECT evsched.grant_usage('band')));

@@ -242,7 +242,7 @@ SKIP:
 			sub {
 				my $id = $jobs->enqueue('SELECT 1', pool => 'active');
 				$jobs->wait_gone($id);
-				$jobs->sql(q(SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'evsched worker'));
+				$jobs->sql(q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker'));
 				pool_goes_on();
 				my @workers = $jobs->workers;
 				is(scalar @workers, 1, 'one worker');
