@@ -490,9 +490,9 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" (pg_catalog.now() OPERATOR(pg_catalog.-) $1)"
 		" ORDER BY died_at LIMIT 100 FOR UPDATE SKIP LOCKED))"
 	},
-	[EVSCHED_STMT_DEAD_QUEUES] = {
+	[EVSCHED_STMT_DEAD_FIND] = {
 		SPI_OK_SELECT, 1, {INT8ARRAYOID},
-		"SELECT DISTINCT queue FROM evsched.dead WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
+		"SELECT id, queue, owner FROM evsched.dead WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
 	},
 	[EVSCHED_STMT_DEAD_REDRIVE_QUEUE] = {
 		SPI_OK_SELECT, 2, {TEXTOID, INT8OID},
@@ -504,16 +504,15 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		REDRIVE_GONE
 	},
 	[EVSCHED_STMT_DEAD_REDRIVE_IDS] = {
-		SPI_OK_SELECT, 2, {INT8ARRAYOID, TEXTARRAYOID},
+		SPI_OK_SELECT, 1, {INT8ARRAYOID},
 		"WITH gone AS (DELETE FROM evsched.dead"
-		" WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
-		" AND ($2 IS NULL OR queue OPERATOR(pg_catalog.=) ANY ($2)) RETURNING *)"
+		" WHERE id OPERATOR(pg_catalog.=) ANY ($1) RETURNING *)"
 		REDRIVE_GONE
 	},
 	[EVSCHED_STMT_DEAD_DISCARD] = {
-		SPI_OK_SELECT, 2, {INT8ARRAYOID, TEXTARRAYOID},
+		SPI_OK_SELECT, 1, {INT8ARRAYOID},
 		"WITH gone AS (DELETE FROM evsched.dead WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
-		" AND ($2 IS NULL OR queue OPERATOR(pg_catalog.=) ANY ($2)) RETURNING id)"
+		" RETURNING id)"
 		" SELECT pg_catalog.count(*) FROM gone"
 	},
 };
