@@ -1,6 +1,7 @@
 /*
  * demo.c
- *		Three listeners share a queue, and one of them is killed at its work.
+ *		Three listeners share a queue, and one of them is killed at its work. A
+ *		recurring job counts meanwhile what is left to do.
  *
  * The main process posts events and keeps the ledger. Each listener is a child
  * process with a connection of its own; it tells the main process what it was
@@ -11,7 +12,8 @@
  *
  * The database needs the extension, and nothing in its queue "orders". How
  * late an event came is measured by this machine's clock, so the server must
- * run here too.
+ * run here too. When the demo fails half-way, its job goes on, until
+ * evsched.cancel('stocktaking', 'passive').
  */
 #include <errno.h>
 #include <libpq-fe.h>
@@ -75,6 +77,11 @@ static Order orders[] = {
 	{.item = "kale", .delay = "1200 ms"},
 	{.item = "lemons", .delay = "1500 ms"},
 };
+
+/* The recurring job: how often it comes, and how many runs there must be. */
+#define PERIOD			"200 ms"
+#define PERIOD_US		(200 * 1000L)
+#define MIN_RUNS		3
 
 /* What a listener tells the main process. */
 typedef enum ReportKind
@@ -479,6 +486,26 @@ post_orders(PGconn *conn)
 		orders[LENGTH(orders) - 1].delay);
 }
 
+/*
+ * The server itself runs this, again and again, in a background process. What a run
+ * returns is kept in its history.
+ */
+static int64_t
+post_stocktaking(PGconn *conn)
+{
+	int64_t		id =
+		query_number(conn,
+					 "SELECT evsched.every($1::interval, $2, key => 'stocktaking')",
+					 PERIOD,
+					 "SELECT count(o.id) AS orders, max(c.due_at) AS planned_at"
+					 " FROM evsched.current_event() c"
+					 " LEFT JOIN evsched.event o ON o.queue = 'orders'",
+					 NULL);
+
+	say("a job is to count the orders that are left, every %s", PERIOD);
+	return id;
+}
+
 /* Cancels one event by its id, and postpones one by its key. */
 static void
 change_minds(PGconn *conn)
@@ -524,6 +551,52 @@ static bool
 check(bool kept, const char *promise)
 {
 	printf("  %-4s  %s\n", kept ? "yes" : "NO", promise);
+	return kept;
+}
+
+/* Ends the recurring job, prints its history, and returns whether it is as it must be. */
+static bool
+review_stocktaking(PGconn *conn, int64_t series)
+{
+	char		id[32];
+	PGresult   *runs;
+	int64_t		first = 0;
+	bool		kept = true,
+				succeeded = true,
+				planned = true;
+
+	snprintf(id, sizeof(id), "%lld", (long long) series);
+	if (!query_number(conn, "SELECT evsched.cancel($1::bigint)", id, NULL, NULL))
+		die("the recurring job could not be cancelled");
+	runs = query(conn,
+				 "SELECT (extract(epoch FROM started_at) * 1000000)::bigint,"
+				 "  (extract(epoch FROM (result->>'planned_at')::timestamptz) * 1000000)::bigint,"
+				 "  state, (extract(epoch FROM ended_at - started_at) * 1000000)::bigint,"
+				 "  result->>'orders' "
+				 "FROM evsched.run WHERE recurring = $1 AND state <> 'running' "
+				 "ORDER BY started_at", id, NULL, NULL);
+
+	printf("\n%-12s  %-9s %7s %8s %8s\n", "time", "run", "orders", "ms late", "ms long");
+	for (int row = 0; row < PQntuples(runs); row++)
+	{
+		int64_t		started_at = strtoll(PQgetvalue(runs, row, 0), NULL, 10);
+		int64_t		planned_at = strtoll(PQgetvalue(runs, row, 1), NULL, 10);
+		const char *state = PQgetvalue(runs, row, 2);
+
+		print_time(started_at);
+		printf("%-9s %7s %8.3f %8.3f\n", state, PQgetvalue(runs, row, 4),
+			   (started_at - planned_at) / 1000.0,
+			   strtoll(PQgetvalue(runs, row, 3), NULL, 10) / 1000.0);
+		if (row == 0)
+			first = planned_at;
+		succeeded &= strcmp(state, "succeeded") == 0;
+		planned &= started_at >= planned_at && (planned_at - first) % PERIOD_US == 0;
+	}
+	putchar('\n');
+	kept &= check(PQntuples(runs) >= MIN_RUNS && succeeded,
+				  "the recurring job came again and again, and never failed");
+	kept &= check(planned, "it came by its plan, never early");
+	PQclear(runs);
 	return kept;
 }
 
@@ -580,6 +653,7 @@ main(int argc, char **argv)
 	static const char *const COUNT =
 		"SELECT count(*) FROM evsched.event WHERE queue = 'orders'";
 	PGconn	   *conn;
+	int64_t		series;
 	bool		kept;
 
 	/* One by one, so that their order is known: who joins first is served first. */
@@ -592,6 +666,7 @@ main(int argc, char **argv)
 	if (query_number(conn, COUNT, NULL, NULL, NULL) != 0)
 		die("the queue \"orders\" is in use");
 
+	series = post_stocktaking(conn);
 	post_orders(conn);
 	change_minds(conn);
 	printf("\n%-12s  %-5s %4s  %-8s %9s %8s\n", "time", "who", "id", "key", "ms late",
@@ -600,6 +675,7 @@ main(int argc, char **argv)
 	stop_listeners();
 
 	kept = balance(query_number(conn, COUNT, NULL, NULL, NULL));
+	kept &= review_stocktaking(conn, series);
 	PQfinish(conn);
 	return kept ? 0 : 1;
 }

@@ -15,9 +15,72 @@ CREATE FUNCTION evsched._may_post(owner int, queue text) RETURNS boolean
 COMMENT ON FUNCTION evsched._may_post(int, text)
     IS 'internal: may that owner of events post to the queue? Who is not bound here is another item''s affair';
 
+CREATE FUNCTION evsched._may_work(owner int) RETURNS boolean
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_may_work';
+COMMENT ON FUNCTION evsched._may_work(int)
+    IS 'internal: may a worker log in as that owner of jobs? Who is not bound here is another item''s affair';
+
+CREATE FUNCTION evsched._staffing(OUT max_workers int, OUT workers int, OUT workers_here int,
+        OUT free_processes int)
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_staffing';
+COMMENT ON FUNCTION evsched._staffing() IS 'internal: how many workers there are, in the server and in this database, and may be';
+
+CREATE FUNCTION evsched._pools(OUT name text, OUT size int) RETURNS SETOF record
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_pools';
+COMMENT ON FUNCTION evsched._pools() IS 'internal: what stands in evsched.pools';
+
+CREATE FUNCTION evsched._stalled() RETURNS SETOF oid
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'evsched_sql_stalled';
+COMMENT ON FUNCTION evsched._stalled() IS 'internal: the roles that have jobs and whose workers do not come up';
+
 CREATE VIEW evsched._check AS
-WITH server AS (
+WITH RECURSIVE server AS (
     SELECT * FROM evsched._server()
+), pool AS (
+    SELECT * FROM evsched._pools()
+), room AS (
+    -- for workers of this database
+    SELECT t.*, least(t.max_workers - t.workers, t.free_processes) + t.workers_here AS workers_in_all,
+           (SELECT pg_catalog.sum(p.size) FROM pool p) AS jobs,
+           EXISTS (SELECT FROM evsched.run_record)
+           OR EXISTS (SELECT FROM pool p JOIN evsched.event e ON e.queue = p.name) AS used
+    FROM evsched._staffing() t
+), used_queue AS (
+    -- from one to the next in the index
+    SELECT pg_catalog.min(e.queue) AS name FROM evsched.event e
+    UNION ALL
+    SELECT (SELECT pg_catalog.min(e.queue) FROM evsched.event e WHERE e.queue > q.name)
+    FROM used_queue q WHERE q.name IS NOT NULL
+), misplaced AS (
+    -- what nobody is handed stands before the rest
+    SELECT pg_catalog.string_agg(q.name, ', ' ORDER BY q.name) FILTER (WHERE NOT f.is_pool) AS jobs,
+           pg_catalog.string_agg(q.name, ', ' ORDER BY q.name) FILTER (WHERE f.is_pool) AS messages
+    FROM used_queue q,
+         LATERAL (SELECT EXISTS (SELECT FROM pool p WHERE p.name = q.name) AS is_pool) f
+    WHERE EXISTS (SELECT FROM (SELECT e.command, e.recurring FROM evsched.event e
+                               WHERE e.queue = q.name ORDER BY e.due_at, e.id LIMIT 100) first
+                  WHERE CASE WHEN f.is_pool THEN first.command IS NULL AND first.recurring IS NULL
+                             ELSE first.command IS NOT NULL END)
+), unfit AS (
+    SELECT pg_catalog.string_agg(DISTINCT r.name, ', ') AS owners
+    FROM pool p,
+         LATERAL (SELECT e.owner FROM evsched.event e
+                  WHERE e.queue = p.name AND e.due_at <= pg_catalog.clock_timestamp()
+                  ORDER BY e.due_at, e.id LIMIT 1000) first
+    JOIN evsched.role r ON r.n = first.owner
+    WHERE NOT evsched._may_work(first.owner)
+), stalled AS (
+    SELECT pg_catalog.string_agg(DISTINCT pg_catalog.pg_get_userbyid(s.role), ', ') AS roles
+    FROM evsched._stalled() s(role)
+), longest_run AS (
+    SELECT w.run_id, w.event_id, w.pool, pg_catalog.pg_get_userbyid(w.role) AS role,
+           pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - w.started_at) AS age
+    FROM evsched._workers() w
+    WHERE w.run_id IS NOT NULL ORDER BY w.started_at LIMIT 1
 ), unbound AS (
     -- owners of events that came from elsewhere, or whose role was dropped
     SELECT r.name, r.origin <> 'dropped' AND (r.origin <> s.origin OR b.n IS NULL) AS restored,
@@ -161,7 +224,39 @@ SELECT 15, 'triggers', d.names IS NULL,
 FROM disabled d
 UNION ALL
 SELECT 16, 'paused queues', true, coalesce(p.names, 'none'), NULL
-FROM paused p;
+FROM paused p
+UNION ALL
+SELECT 17, 'workers', coalesce(m.workers_in_all >= m.jobs, true) OR NOT m.used,
+       coalesce('evsched.pools: ' || m.jobs || ' jobs at once; room for ' || m.workers_in_all
+                || ' workers here: evsched.max_workers = ' || m.max_workers
+                || ', other databases have ' || m.workers - m.workers_here
+                || '; max_worker_processes = ' || pg_catalog.current_setting('max_worker_processes')
+                || ', not in use or workers here: ' || m.free_processes + m.workers_here,
+                'evsched is not loaded at server start: there are no workers'),
+       'Raise max_worker_processes or evsched.max_workers, or make evsched.pools smaller; beyond it jobs wait.'
+FROM room m
+UNION ALL
+SELECT 18, 'pools', NOT s.preloaded OR (m.jobs IS NULL AND m.messages IS NULL),
+       CASE WHEN NOT s.preloaded THEN 'evsched is not loaded at server start: there are no pools'
+            WHEN m.jobs IS NULL AND m.messages IS NULL THEN 'jobs wait in pools only, messages in other queues only'
+            ELSE pg_catalog.concat_ws('; ', 'jobs wait in queues that are no pools: ' || m.jobs,
+                                      'messages wait in pools: ' || m.messages) END,
+       'Change evsched.pools back; or cancel them, and post them elsewhere.'
+FROM server s, misplaced m
+UNION ALL
+SELECT 19, 'jobs', u.owners IS NULL AND t.roles IS NULL,
+       CASE WHEN u.owners IS NULL AND t.roles IS NULL THEN 'the owners of all jobs have workers when they need them'
+            ELSE pg_catalog.concat_ws('; ', 'jobs wait whose owners may not log in here, or not use schema evsched: ' || u.owners,
+                                      'workers of these roles do not come up: ' || t.roles) END,
+       'Give the roles LOGIN, CONNECT on the database and evsched.grant_usage(); else see the server''s log.'
+FROM unfit u, stalled t
+UNION ALL
+SELECT 20, 'runs', coalesce(l.age < '1 day', true),
+       coalesce('run ' || l.run_id || ' of event ' || l.event_id || ' in pool ' || l.pool || ', of ' || l.role
+                || ', for ' || l.age || ', the longest of those under way',
+                'none is under way'),
+       'SELECT evsched.stop_run(...); and post such jobs with a run_timeout.'
+FROM (SELECT) AS always LEFT JOIN longest_run l ON true;
 COMMENT ON VIEW evsched._check IS 'internal: what check() returns';
 
 CREATE FUNCTION evsched.check(OUT item text, OUT ok boolean, OUT detail text, OUT fix text)

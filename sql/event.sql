@@ -38,7 +38,8 @@ CREATE TABLE evsched.event (
 );
 CREATE INDEX event_due ON evsched.event (queue, due_at, id);
 CREATE UNIQUE INDEX event_key ON evsched.event (queue, key) WHERE key IS NOT NULL;
-CREATE INDEX event_special ON evsched.event (recurring, planned_at) WHERE recurring IS NOT NULL OR for_all;
+CREATE INDEX event_recurring ON evsched.event (recurring, planned_at) WHERE recurring IS NOT NULL;
+CREATE INDEX event_for_all ON evsched.event (queue, due_at, id) WHERE for_all;
 COMMENT ON TABLE evsched.event IS 'what is to become due: one row for each event that is not confirmed, cancelled or dead';
 
 SELECT pg_catalog.pg_extension_config_dump('evsched.event', '');

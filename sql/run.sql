@@ -13,10 +13,12 @@ COMMENT ON FUNCTION evsched.stop_run(bigint) IS 'ends a run that is under way; f
 CREATE FUNCTION evsched._workers(OUT worker int, OUT pid int, OUT role oid, OUT state text,
         OUT pool text, OUT event_id bigint, OUT recurring bigint, OUT run_id bigint,
         OUT owner int, OUT started_at timestamptz, OUT hired_at timestamptz,
-        OUT runs bigint, OUT failed bigint) RETURNS SETOF record
+        OUT runs bigint, OUT failed bigint, OUT busy_ms double precision,
+        OUT lateness_p50 interval, OUT lateness_p99 interval, OUT lateness_max interval,
+        OUT lateness_counts bigint[], OUT lateness_bounds interval[]) RETURNS SETOF record
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'evsched_sql_workers';
-COMMENT ON FUNCTION evsched._workers() IS 'internal: the workers of this database';
+COMMENT ON FUNCTION evsched._workers() IS 'internal: the workers of this database that the caller may see';
 
 CREATE VIEW evsched.run WITH (security_barrier) AS
     SELECT r.id AS run_id, r.event_id, r.recurring, r.command, r.worker, r.started_at, r.ended_at,

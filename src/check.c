@@ -12,28 +12,39 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "replication/walsender.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "crew.h"
 #include "database.h"
 #include "guc.h"
 #include "lease.h"
+#include "listener.h"
+#include "pool.h"
 #include "right.h"
 #include "role.h"
 #include "setting.h"
 #include "shared.h"
+#include "staff.h"
 #include "stat_view.h"
 #include "statement.h"
 #include "store.h"
 
 #define CHECK_COLUMNS	4
 #define SERVER_COLUMNS	12
+#define STAFFING_COLUMNS	4
 
 static Interval *lease_age(EvschedStore store);
+static int	free_process_slots(void);
 
 PG_FUNCTION_INFO_V1(evsched_sql_check);
 PG_FUNCTION_INFO_V1(evsched_sql_server);
+PG_FUNCTION_INFO_V1(evsched_sql_staffing);
+PG_FUNCTION_INFO_V1(evsched_sql_pools);
+PG_FUNCTION_INFO_V1(evsched_sql_stalled);
 
 /* check() */
 Datum
@@ -98,6 +109,77 @@ evsched_sql_server(PG_FUNCTION_ARGS)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
+/* _staffing() */
+Datum
+evsched_sql_staffing(PG_FUNCTION_ARGS)
+{
+	Datum		values[STAFFING_COLUMNS] = {0};
+	bool		nulls[STAFFING_COLUMNS] = {true, true, true, true};
+	TupleDesc	desc;
+
+	evsched_right_require_monitor("_staffing()");
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (evsched_shared_ready())
+	{
+		EvschedStaff *staff;
+
+		values[0] = Int32GetDatum(evsched_max_workers);
+		values[1] = Int32GetDatum(evsched_stat_view_usage().workers);
+		values[2] = Int32GetDatum(evsched_staff_list(evsched_store_here(), &staff));
+		values[3] = Int32GetDatum(free_process_slots());
+		memset(nulls, false, sizeof(nulls));
+	}
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* _pools() */
+Datum
+evsched_sql_pools(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	evsched_right_require_monitor("_pools()");
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < evsched_pool_count(); i++)
+	{
+		const char *name = evsched_pool_name(i);
+		Datum		values[2] = {
+			CStringGetTextDatum(name), Int32GetDatum(evsched_pool_size(name))
+		};
+		bool		nulls[2] = {0};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* _stalled() */
+Datum
+evsched_sql_stalled(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	EvschedStore store = evsched_store_here();
+	Oid		   *roles = palloc(sizeof(Oid) * evsched_max_listeners);
+	int			n;
+
+	evsched_right_require_monitor("_stalled()");
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	if (!evsched_shared_ready())
+		return (Datum) 0;
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	n = evsched_crew_list_stalled(store, roles);
+	LWLockRelease(evsched_lease_lock);
+	for (int i = 0; i < n; i++)
+	{
+		Datum		value = ObjectIdGetDatum(roles[i]);
+		bool		isnull = false;
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+	}
+	return (Datum) 0;
+}
+
 /* How long the oldest lease has been held; NULL: nothing is delivered. */
 static Interval *
 lease_age(EvschedStore store)
@@ -114,4 +196,19 @@ lease_age(EvschedStore store)
 	age = palloc0(sizeof(Interval));
 	age->time = evsched_lease_clock() - granted_at;
 	return age;
+}
+
+/*
+ * How many of max_worker_processes nobody has.  Their places stand in front of those
+ * of WAL senders; a place's latch has an owner as long as the place has one.
+ */
+static int
+free_process_slots(void)
+{
+	int			end = MaxBackends - max_wal_senders;
+	int			n = 0;
+
+	for (int i = end - max_worker_processes; i < end; i++)
+		n += ProcGlobal->allProcs[i].procLatch.owner_pid == 0;
+	return n;
 }

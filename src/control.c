@@ -160,7 +160,7 @@ nothing_runs(void *database)
 static bool
 nobody_works(void *store)
 {
-	return !evsched_staff_stop(*(EvschedStore *) store, 0, EVSCHED_STOP_FORCED);
+	return !evsched_staff_stop(*(EvschedStore *) store, 0, EVSCHED_STAFF_STOP_FORCED);
 }
 
 static Datum

@@ -185,6 +185,27 @@ evsched_crew_delay(EvschedStore store, Oid role, int64 clock)
 	}
 }
 
+/*
+ * The roles that have jobs and whose workers do not come up, some of them twice; there is
+ * room for evsched_max_listeners.  Returns how many.
+ */
+int
+evsched_crew_list_stalled(EvschedStore store, Oid *roles)
+{
+	int			n = 0;
+
+	for (int slot = 0; slot < evsched_max_listeners; slot++)
+	{
+		EvschedListener *crew = evsched_listener_get(slot);
+
+		if (crew->state == EVSCHED_LISTENER_JOINED && crew->crew && crew->failures > 0 &&
+			(crew->num_queued > 0 || crew->start_at != 0) &&
+			evsched_store_equal(crew->store, store))
+			roles[n++] = crew->role;
+	}
+	return n;
+}
+
 static bool
 is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool)
 {
@@ -249,7 +270,7 @@ assign(EvschedLease *lease, int worker, const char *pool)
 	strlcpy(staff->task.pool, pool, sizeof(staff->task.pool));
 	staff->run_id = 0;
 	staff->started_at = 0;
-	staff->stop = EVSCHED_STOP_NOT;
+	staff->stop = EVSCHED_STAFF_NO_STOP;
 	evsched_staff_set_state(worker, EVSCHED_STAFF_BUSY);
 	evsched_staff_wake(worker);
 	crew->failures = 0;

@@ -8,7 +8,7 @@
 #include "lease.h"
 #include "listener.h"
 
-/* Under the lease lock, exclusively, as all of these. */
+/* For these the caller holds the lease lock, exclusively. */
 extern int	evsched_crew_find(EvschedStore store, int queue, const char *pool, Oid role);
 extern int	evsched_crew_credit(EvschedStore store, int queue, const char *pool);
 extern int	evsched_crew_share(const EvschedListener *crew, int64 clock);
@@ -19,5 +19,8 @@ extern void evsched_crew_dispatch_all(EvschedStore store, Oid role);
 extern void evsched_crew_refit(EvschedStore store);
 extern void evsched_crew_recall(int queue, const char *pool, Oid role);
 extern void evsched_crew_delay(EvschedStore store, Oid role, int64 clock);
+
+/* For this shared is enough. */
+extern int	evsched_crew_list_stalled(EvschedStore store, Oid *roles);
 
 #endif							/* EVSCHED_CREW_H */

@@ -44,6 +44,7 @@ typedef struct Note
 	char		queue[EVSCHED_QUEUE_BYTES + 1];
 	EvschedPlace due;			/* available at commit; the last: nothing is */
 	EvschedPlace back;			/* available again at abort */
+	bool		for_all;		/* there may be events for all listeners */
 	int64		counts[EVSCHED_NUM_COUNTS];
 } Note;
 
@@ -133,6 +134,15 @@ evsched_effect_back(EvschedStore store, const char *queue, EvschedPlace place)
 
 	if (note != NULL)
 		note->back = evsched_place_min(note->back, place);
+}
+
+void
+evsched_effect_for_all(EvschedStore store, const char *queue)
+{
+	Note	   *note = note_of(store, queue);
+
+	if (note != NULL)
+		note->for_all = true;
 }
 
 void
@@ -556,6 +566,11 @@ apply_notes(int first, Outcome outcome)
 			evsched_stat_count(slot, note->counts);
 		if (evsched_place_before(place, EVSCHED_PLACE_LAST))
 			evsched_mark_note_slot(slot, place);
+		if (note->for_all)
+		{
+			evsched_queue_set_for_all(slot);
+			evsched_queue_touch(slot);
+		}
 	}
 }
 

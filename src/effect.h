@@ -19,6 +19,9 @@ extern void evsched_effect_due(EvschedStore store, const char *queue, EvschedPla
 /* ... or when it does not. */
 extern void evsched_effect_back(EvschedStore store, const char *queue, EvschedPlace place);
 
+/* An event for all listeners comes, goes or moves, or does not: it is looked at. */
+extern void evsched_effect_for_all(EvschedStore store, const char *queue);
+
 /* So many are counted for a queue when it commits. */
 extern void evsched_effect_count(EvschedStore store, const char *queue,
 								 EvschedCount count, int64 n);

@@ -90,6 +90,8 @@ evsched_entry_insert(EvschedTable *table, const EvschedEntry *entry, bool *kept)
 	evsched_entry_fill(entry, id, values, nulls);
 	evsched_table_insert(table, values, nulls);
 	evsched_effect_due(table->store, entry->queue, (EvschedPlace) {entry->due_at, id});
+	if (entry->for_all)
+		evsched_effect_for_all(table->store, entry->queue);
 	if (!entry->series)
 		evsched_effect_count(table->store, entry->queue, EVSCHED_COUNT_POSTED, 1);
 	return id;

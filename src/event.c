@@ -70,6 +70,14 @@ evsched_event_is_paused(TupleTableSlot *row)
 		DatumGetBool(evsched_event_value(row, EVSCHED_EVENT_PAUSED));
 }
 
+/* Does every listener get a copy? */
+bool
+evsched_event_is_for_all(TupleTableSlot *row)
+{
+	return evsched_event_has(row, EVSCHED_EVENT_FOR_ALL) &&
+		DatumGetBool(evsched_event_value(row, EVSCHED_EVENT_FOR_ALL));
+}
+
 /* The series it belongs to, or stands for; 0: none. */
 int64
 evsched_event_recurring(TupleTableSlot *row)

@@ -47,6 +47,7 @@ extern int32 evsched_event_owner(TupleTableSlot *row);
 extern bool evsched_event_is_job(TupleTableSlot *row);
 extern bool evsched_event_is_series(TupleTableSlot *row);
 extern bool evsched_event_is_paused(TupleTableSlot *row);
+extern bool evsched_event_is_for_all(TupleTableSlot *row);
 extern int64 evsched_event_recurring(TupleTableSlot *row);
 extern TimestampTz evsched_event_planned_at(TupleTableSlot *row);
 extern void evsched_event_queue(TupleTableSlot *row, char *name);

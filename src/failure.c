@@ -65,6 +65,8 @@ evsched_failure_record(EvschedFailure *failure, bool wait)
 		note_row(&table, failure);
 	if (failure->counts)
 		evsched_effect_count(table.store, failure->record.pool, EVSCHED_COUNT_FAILED, 1);
+	if (failure->record.state == EVSCHED_RUN_LOST)
+		evsched_effect_count(table.store, failure->record.pool, EVSCHED_COUNT_LOST, 1);
 	if (verdict == EVSCHED_DELETE)
 		bury(&table, failure);
 	evsched_history_add(&failure->record);

@@ -24,6 +24,7 @@ int			evsched_max_listeners = 512;
 int			evsched_max_unconfirmed_bytes = 128 * 1024;
 int			evsched_write_timeout = 30000;
 int			evsched_dead_age = 30 * 24 * 60;
+int			evsched_max_catch_up = 100;
 int			evsched_max_workers = 64;
 int			evsched_max_role_workers = 0;
 int			evsched_worker_idle_timeout = 60000;
@@ -31,7 +32,6 @@ int			evsched_max_lost_runs = 3;
 int			evsched_history_keep = 100;
 int			evsched_history_rows = 100000;
 int			evsched_history_age = 30 * 24 * 60;
-int			evsched_max_catch_up = 100;
 double		evsched_max_notify_usage = 0.25;
 bool		evsched_enabled = true;
 bool		evsched_fence = false;
@@ -74,6 +74,11 @@ static const IntSetting int_settings[] = {
 		PGC_SIGHUP, GUC_UNIT_MIN,
 	"Dead events older than this are removed when another one dies."},
 
+	/* After a week without the server, nobody wants all of what each second missed. */
+	{"evsched.max_catch_up", &evsched_max_catch_up, 1, 1000 * 1000,
+		PGC_SIGHUP, 0,
+	"Missed occurrences of a series with missed 'all' that are handed out."},
+
 	/* Each is a process, and takes one of max_worker_processes. */
 	{"evsched.max_workers", &evsched_max_workers, 1, 10000,
 		PGC_SIGHUP, 0,
@@ -98,10 +103,6 @@ static const IntSetting int_settings[] = {
 	{"evsched.history_age", &evsched_history_age, 1, INT_MAX,
 		PGC_SIGHUP, GUC_UNIT_MIN,
 	"Runs older than this are removed from the history when another one is added."},
-	/* After a week without the server, nobody wants all of what each second missed. */
-	{"evsched.max_catch_up", &evsched_max_catch_up, 1, 1000 * 1000,
-		PGC_SIGHUP, 0,
-	"Missed occurrences of a series with missed 'all' that are handed out."},
 };
 
 static bool check_time_zone(char **value, void **extra, GucSource source);

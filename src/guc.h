@@ -11,6 +11,7 @@ extern int	evsched_max_listeners;
 extern int	evsched_max_unconfirmed_bytes;
 extern int	evsched_write_timeout;	/* ms */
 extern int	evsched_dead_age;	/* minutes */
+extern int	evsched_max_catch_up;
 extern int	evsched_max_workers;
 extern int	evsched_max_role_workers;	/* 0: no limit */
 extern int	evsched_worker_idle_timeout;	/* ms */
@@ -18,7 +19,6 @@ extern int	evsched_max_lost_runs;
 extern int	evsched_history_keep;
 extern int	evsched_history_rows;
 extern int	evsched_history_age;	/* minutes */
-extern int	evsched_max_catch_up;
 extern double evsched_max_notify_usage;
 extern bool evsched_enabled;
 extern bool evsched_fence;

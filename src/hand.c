@@ -31,11 +31,14 @@ static List *served_roles(EvschedQueue *queue, const char *queue_name);
 static void forget_told(const EvschedHands *hands, EvschedQueue *queue, const char *queue_name);
 static void add_hand(EvschedHands *hands, int slot, int credit);
 static bool has_room(const EvschedHand *hand);
+static EvschedOffer claim_row(EvschedHands *hands, EvschedTable *table);
 static EvschedOffer lock_row(EvschedTable *table);
+static void go_on(EvschedHands *hands, EvschedTable *table);
 static EvschedOffer hand_once(EvschedHand *hand, EvschedTable *table, int bytes);
 static EvschedOffer hand_leased(EvschedHands *hands, EvschedHand *hand,
 								EvschedTable *table, EvschedLeaseKind kind);
 static bool is_joined(const EvschedHand *hand);
+static bool all_may_be_sent(EvschedHands *hands);
 static bool log_if_full(void);
 
 /*
@@ -84,6 +87,74 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name, bool se
 	LWLockRelease(evsched_lease_lock);
 }
 
+/* Everybody who is served, with or without a credit. */
+void
+evsched_hand_find_all(EvschedHands *hands, int slot, const char *queue_name)
+{
+	EvschedQueue *queue = evsched_queue_get(slot);
+	int			max = queue->num_listeners + 1;
+
+	memset(hands, 0, sizeof(*hands));
+	hands->slot = slot;
+	hands->clock = evsched_lease_clock();
+	hands->all = true;
+	hands->planned = EVSCHED_PLACE_LAST;
+	hands->roles = served_roles(queue, queue_name);
+	hands->hand = palloc0(sizeof(EvschedHand) * max);
+	initStringInfo(&hands->piece);
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	for (int l = queue->first_listener; l != EVSCHED_NO_SLOT && hands->n < max;
+		 l = evsched_listener_get(l)->next_in_ring)
+	{
+		EvschedListener *listener = evsched_listener_get(l);
+
+		if (!listener->crew && listener->max_events > 0 &&
+			strcmp(listener->queue_name, queue_name) == 0 &&
+			list_member_oid(hands->roles, listener->role) &&
+			!evsched_reader_is_blocked(listener))
+			add_hand(hands, l, 0);
+	}
+	LWLockRelease(evsched_lease_lock);
+}
+
+/*
+ * Gives each hand a copy of the row found last, which is gone then.  All wait for one
+ * who has not read yet what he was sent, as long as he is not blocked.
+ */
+EvschedOffer
+evsched_hand_offer_all(EvschedHands *hands, EvschedTable *table)
+{
+	EvschedOffer offer;
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
+	bool		fits;
+
+	if (!evsched_reader_queue_has_room() || !all_may_be_sent(hands))
+		return EVSCHED_OFFER_BLOCKED;
+	offer = claim_row(hands, table);
+	if (offer != EVSCHED_OFFER_TAKEN)
+		return offer;
+	evsched_event_queue(table->row, queue);
+	evsched_effect_back(table->store, queue, evsched_event_place(table->row));
+	if (evsched_table_delete_locked(table) != EVSCHED_ATTEMPT_DONE)
+		return EVSCHED_OFFER_PASSED;
+	go_on(hands, table);
+	fits = evsched_notice_format(&hands->piece, table->row);
+	for (int i = 0; i < hands->n && fits; i++)
+	{
+		EvschedHand *hand = &hands->hand[i];
+
+		if (!is_joined(hand))
+			continue;
+		if (hand->pending.data == NULL)
+			initStringInfo(&hand->pending);
+		evsched_notice_add(&hand->pending, hand->channel, &hands->piece);
+		hand->bytes_once += hands->piece.len;
+		hand->handed++;
+	}
+	return EVSCHED_OFFER_TAKEN;
+}
+
 /* The hand whose turn it is, if it may take such an event, else the next. */
 EvschedHand *
 evsched_hand_choose(EvschedHands *hands, bool once)
@@ -112,7 +183,7 @@ evsched_hand_offer(EvschedHands *hands, EvschedHand *hand, EvschedTable *table, 
 		hands->unread = true;
 		return EVSCHED_OFFER_REFUSED;
 	}
-	offer = lock_row(table);
+	offer = claim_row(hands, table);
 	if (offer != EVSCHED_OFFER_TAKEN)
 		return offer;
 
@@ -127,6 +198,7 @@ evsched_hand_offer(EvschedHands *hands, EvschedHand *hand, EvschedTable *table, 
 	if (offer != EVSCHED_OFFER_TAKEN)
 		return offer;
 
+	go_on(hands, table);
 	hand->handed++;
 	if (hand->pending.data == NULL)
 		initStringInfo(&hand->pending);
@@ -158,6 +230,8 @@ evsched_hand_offer_job(EvschedHands *hands, EvschedTable *table, const char *poo
 
 	if (!evsched_right_may_work(role))
 		return EVSCHED_OFFER_PASSED;
+	if (hands->jobs == 0)
+		return EVSCHED_OFFER_REFUSED;
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	hand.ref.slot = evsched_crew_find(table->store, hands->slot, pool, role);
 	if (hand.ref.slot != EVSCHED_NO_SLOT)
@@ -172,11 +246,12 @@ evsched_hand_offer_job(EvschedHands *hands, EvschedTable *table, const char *poo
 		hands->waiting_roles = list_append_unique_oid(hands->waiting_roles, role);
 		return EVSCHED_OFFER_WAITS;
 	}
-	offer = lock_row(table);
+	offer = claim_row(hands, table);
 	if (offer == EVSCHED_OFFER_TAKEN)
 		offer = hand_leased(hands, &hand, table, EVSCHED_LEASE_JOB);
 	if (offer == EVSCHED_OFFER_TAKEN)
 	{
+		go_on(hands, table);
 		hands->jobs--;
 		hands->roles = lappend_oid(hands->roles, role);
 	}
@@ -226,7 +301,8 @@ evsched_hand_send_all(EvschedHands *hands)
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	for (int i = 0; i < hands->n; i++)
 	{
-		if (hands->hand[i].handed > 0 && evsched_listener_is_joined(hands->hand[i].ref))
+		if (!hands->all && hands->hand[i].handed > 0 &&
+			evsched_listener_is_joined(hands->hand[i].ref))
 			evsched_listener_to_end(hands->hand[i].ref.slot);
 	}
 	LWLockRelease(evsched_lease_lock);
@@ -332,7 +408,37 @@ has_room(const EvschedHand *hand)
 		(hand->bytes >= EVSCHED_NOTIFY_BYTES || hand->empty);
 }
 
-/* Claims the row found last; taken when it is ours. */
+/* Claims the row found last, as far as its series lets it be handed out; taken: it is ours. */
+static EvschedOffer
+claim_row(EvschedHands *hands, EvschedTable *table)
+{
+	hands->step = evsched_step_take(table, hands->slot, hands->now);
+	switch (hands->step.kind)
+	{
+		case EVSCHED_STEP_HAND_OUT:
+			return lock_row(table);
+		case EVSCHED_STEP_DROP:
+			hands->planned = evsched_place_min(hands->planned,
+											   evsched_step_drop(table, &hands->step));
+			break;
+		case EVSCHED_STEP_HELD:
+			return EVSCHED_OFFER_HELD;
+		case EVSCHED_STEP_WAIT:
+			return EVSCHED_OFFER_CROWDED;
+		case EVSCHED_STEP_PASSED:
+			break;
+	}
+	return EVSCHED_OFFER_PASSED;
+}
+
+/* The row found last is handed out: its series goes on. */
+static void
+go_on(EvschedHands *hands, EvschedTable *table)
+{
+	hands->planned = evsched_place_min(hands->planned,
+									   evsched_step_go_on(table, &hands->step));
+}
+
 static EvschedOffer
 lock_row(EvschedTable *table)
 {
@@ -422,6 +528,19 @@ is_joined(const EvschedHand *hand)
 	joined = evsched_listener_is_joined(hand->ref);
 	LWLockRelease(evsched_lease_lock);
 	return joined;
+}
+
+/* Has everybody read what he was sent? */
+static bool
+all_may_be_sent(EvschedHands *hands)
+{
+	for (int i = 0; i < hands->n; i++)
+	{
+		if (is_joined(&hands->hand[i]) &&
+			!evsched_reader_may_send(hands->hand[i].ref, hands->hand[i].bytes_once))
+			hands->unread = true;
+	}
+	return !hands->unread;
 }
 
 /* Is there no lease left?  Says so once in the life of the process. */

@@ -9,6 +9,7 @@
 #include "nodes/pg_list.h"
 
 #include "listener.h"
+#include "step.h"
 #include "table.h"
 
 /* One listener's share. */
@@ -36,10 +37,14 @@ typedef struct EvschedHands
 	int			slot;			/* of the queue */
 	int64		clock;			/* µs, monotonic: when the turn began */
 	List	   *roles;			/* of listeners that may consume the queue; of jobs handed out */
+	TimestampTz now;			/* of the turn */
 	StringInfoData piece;		/* the event in hand */
+	EvschedStep step;			/* of its series */
+	EvschedPlace planned;		/* first place that this turn has entered itself */
 	EvschedHand *hand;
 	int			n;
 	int			current;		/* whose turn it is */
+	bool		all;			/* it is nobody's: each gets a copy */
 	bool		blocked;		/* one is not among them: blocked in writing */
 	bool		unread;			/* one was passed over because it does not read */
 	int			jobs;			/* of a pool: how many more may wait for workers */
@@ -54,6 +59,7 @@ typedef enum EvschedOffer
 	EVSCHED_OFFER_TAKEN,
 	EVSCHED_OFFER_PASSED,		/* not to be had */
 	EVSCHED_OFFER_HELD,			/* locked: to be looked at again */
+	EVSCHED_OFFER_CROWDED,		/* it waits for another of its series to end */
 	EVSCHED_OFFER_REFUSED,		/* try the next hand */
 	EVSCHED_OFFER_WAITS,		/* a job whose role has enough: try another's */
 	EVSCHED_OFFER_BLOCKED		/* nobody can have it now: wait a little */
@@ -61,6 +67,8 @@ typedef enum EvschedOffer
 
 extern void evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name,
 							  bool serving);
+extern void evsched_hand_find_all(EvschedHands *hands, int slot, const char *queue_name);
+extern EvschedOffer evsched_hand_offer_all(EvschedHands *hands, EvschedTable *table);
 extern EvschedHand *evsched_hand_choose(EvschedHands *hands, bool once);
 extern EvschedOffer evsched_hand_offer(EvschedHands *hands, EvschedHand *hand,
 									   EvschedTable *table, bool once);

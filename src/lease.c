@@ -111,6 +111,20 @@ evsched_lease_exists(EvschedStore store, int64 id)
 	return exists;
 }
 
+/* Is it nobody's yet: not leased, or a job that waits for a worker? */
+bool
+evsched_lease_waits(EvschedStore store, int64 id)
+{
+	EvschedLease *lease;
+	bool		waits;
+
+	LWLockAcquire(evsched_lease_lock, LW_SHARED);
+	lease = evsched_lease_find(store, id);
+	waits = lease == NULL || lease->queued;
+	LWLockRelease(evsched_lease_lock);
+	return waits;
+}
+
 /* The slot of a delivered event's queue; EVSCHED_NO_SLOT: it is not delivered. */
 int
 evsched_lease_queue(EvschedStore store, int64 id)

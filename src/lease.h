@@ -19,7 +19,6 @@ typedef struct EvschedLease
 {
 	EvschedStore store;
 	int64		id;
-	int64		recurring;		/* the series of the event; 0: none */
 	uint64		serial;			/* no two grants have the same */
 	TimestampTz due_at;			/* its place, should it be given back */
 	int64		deadline;		/* µs, monotonic */
@@ -29,6 +28,7 @@ typedef struct EvschedLease
 	int32		pid;			/* of the session it was given to */
 	int32		pause_ms;		/* until the next look at a locked row */
 	int32		kind;			/* EvschedLeaseKind */
+	int64		recurring;		/* the series of the event; 0: none */
 	int32		owner;			/* of the event, by number; 0: none */
 	int32		worker;			/* that runs the job; EVSCHED_NO_SLOT: none does */
 	bool		queued;			/* the job waits for a worker */
@@ -56,6 +56,7 @@ extern int64 evsched_lease_clock(void);
 
 /* These take the lock themselves. */
 extern bool evsched_lease_exists(EvschedStore store, int64 id);
+extern bool evsched_lease_waits(EvschedStore store, int64 id);
 extern int	evsched_lease_queue(EvschedStore store, int64 id);
 extern bool evsched_lease_any_of(int queue, int64 recurring, bool await);
 extern bool evsched_lease_extend(EvschedStore store, int64 id, int64 deadline);

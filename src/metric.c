@@ -16,6 +16,7 @@
 #include "database.h"
 #include "guc.h"
 #include "shared.h"
+#include "staff_view.h"
 #include "stat_view.h"
 #include "store.h"
 
@@ -37,16 +38,21 @@ static const Metric count_metrics[EVSCHED_NUM_COUNTS] = {
 	[EVSCHED_COUNT_CONFIRMED] = {"evsched_events_confirmed_total",
 	"Events confirmed."},
 	[EVSCHED_COUNT_FAILED] = {"evsched_events_failed_total",
-	"Deliveries that failed: lease run out, rejected, or holder gone."},
+	"Deliveries that failed: lease run out, rejected, or holder gone; runs that failed."},
 	[EVSCHED_COUNT_DEAD] = {"evsched_events_dead_total",
 	"Events given up."},
 	[EVSCHED_COUNT_CANCELLED] = {"evsched_events_cancelled_total",
 	"Events cancelled, or removed by plain DELETE."},
+	[EVSCHED_COUNT_SUCCEEDED] = {"evsched_runs_succeeded_total",
+	"Runs of jobs that succeeded."},
+	[EVSCHED_COUNT_LOST] = {"evsched_runs_lost_total",
+	"Runs of jobs that the death of their worker or of the server cut off."},
 };
 
 static void put_queues(StringInfo out, EvschedStore store);
 static void put_histogram(StringInfo out, const EvschedQueueStat *stat);
 static void put_scheduler(StringInfo out, EvschedStore store);
+static void put_workers(StringInfo out, EvschedStore store);
 static void put_server(StringInfo out);
 static void put_head(StringInfo out, const char *name, const char *type, const char *help);
 static void put_count(StringInfo out, const char *name, const char *help, int64 count);
@@ -68,6 +74,7 @@ evsched_sql_metrics(PG_FUNCTION_ARGS)
 	initStringInfo(&out);
 	put_queues(&out, store);
 	put_scheduler(&out, store);
+	put_workers(&out, store);
 	put_server(&out);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }
@@ -94,7 +101,7 @@ put_queues(StringInfo out, EvschedStore store)
 		put_of_queue(out, "evsched_events_unconfirmed", list[i].stat.queue,
 					 list[i].unconfirmed);
 	put_head(out, "evsched_delivery_lateness_seconds", "histogram",
-			 "How long after their due times events were handed to listeners.");
+			 "How long after their due times events were handed to listeners, or runs began.");
 	for (int i = 0; i < n; i++)
 		put_histogram(out, &list[i].stat);
 }
@@ -155,6 +162,22 @@ put_scheduler(StringInfo out, EvschedStore store)
 			  "How often the scheduler has seen the clock set.", stat.clock_steps);
 }
 
+/* How many of the database's workers are in each state. */
+static void
+put_workers(StringInfo out, EvschedStore store)
+{
+	EvschedStaff *staff;
+	int			n = evsched_staff_view_list(store, &staff);
+	int			count[EVSCHED_STAFF_STATES] = {0};
+
+	for (int i = 0; i < n; i++)
+		count[staff[i].state]++;
+	put_head(out, "evsched_workers", "gauge", "Worker processes of the database.");
+	for (int state = EVSCHED_STAFF_FREE + 1; state < EVSCHED_STAFF_STATES; state++)
+		appendStringInfo(out, "evsched_workers{state=\"%s\"} %d\n",
+						 evsched_staff_view_states[state], count[state]);
+}
+
 /* What all databases share. */
 static void
 put_server(StringInfo out)
@@ -168,6 +191,10 @@ put_server(StringInfo out)
 			  usage.queue_slots);
 	put_gauge(out, "evsched_queue_slots_max",
 			  "Places for queues there are: evsched.max_queues.", evsched_max_queues);
+	put_gauge(out, "evsched_worker_slots", "Worker processes of the whole server.",
+			  usage.workers);
+	put_gauge(out, "evsched_worker_slots_max",
+			  "Worker processes there may be: evsched.max_workers.", evsched_max_workers);
 }
 
 static void

@@ -22,6 +22,7 @@
 
 #include "effect.h"
 #include "event.h"
+#include "pool.h"
 #include "right.h"
 #include "role.h"
 #include "statement.h"
@@ -33,6 +34,7 @@
 static bool is_known(Relation relation, HeapTuple tuple);
 static void adopt(Relation relation, HeapTuple tuple);
 static bool is_subscribed(Oid relation);
+static bool is_for_all(HeapTuple tuple, TupleDesc desc);
 static EvschedPlace read_place(HeapTuple tuple, TupleDesc desc, char *queue);
 
 PG_FUNCTION_INFO_V1(evsched_sql_note_change);
@@ -59,9 +61,15 @@ evsched_sql_note_change(PG_FUNCTION_ARGS)
 	desc = RelationGetDescr(trigger->tg_relation);
 	store = (EvschedStore) {MyDatabaseId, RelationGetRelid(trigger->tg_relation)};
 	place = read_place(trigger->tg_trigtuple, desc, queue);
+	if (is_for_all(trigger->tg_trigtuple, desc) ||
+		(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) && is_for_all(trigger->tg_newtuple, desc)))
+		evsched_effect_for_all(store, queue);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 	{
 		evsched_right_require(queue, EVSCHED_RIGHT_POST);
+		/* A restore brings back what is there, whatever the pools are called by now. */
+		if (!superuser() && heap_attisnull(trigger->tg_trigtuple, EVSCHED_EVENT_COMMAND, desc))
+			evsched_pool_refuse(queue);
 		if (IsLogicalWorker())
 			adopt(trigger->tg_relation, trigger->tg_trigtuple);
 		evsched_effect_due(store, queue, place);
@@ -169,6 +177,18 @@ is_subscribed(Oid relation)
 	XLogRecPtr	lsn;
 
 	return GetSubscriptionRelState(MySubscription->oid, relation, &lsn) != SUBREL_STATE_UNKNOWN;
+}
+
+/* Before the update of the extension there were none. */
+static bool
+is_for_all(HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull = true;
+	Datum		for_all = (Datum) 0;
+
+	if (desc->natts >= EVSCHED_EVENT_FOR_ALL)
+		for_all = heap_getattr(tuple, EVSCHED_EVENT_FOR_ALL, desc, &isnull);
+	return !isnull && DatumGetBool(for_all);
 }
 
 static EvschedPlace

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -15,6 +16,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -28,6 +30,9 @@
 
 /* How many rows of post_many are put into the table at a time. */
 #define PAGE_ROWS		1000
+
+/* What else stands in a notification: ids, a time and the names of the fields. */
+#define MAX_FOR_ALL_BYTES	(EVSCHED_NOTIFY_BYTES - 300)
 
 /* Events to be that differ in payload, time and key. */
 typedef struct Batch
@@ -43,6 +48,7 @@ typedef struct Batch
 static const char *const deliver_words[] = {"one", "all"};
 
 static Datum post_one(FunctionCallInfo fcinfo, TimestampTz due_at, bool says_when);
+static void require_short(const EvschedEntry *entry);
 static void read_options(FunctionCallInfo fcinfo, int queue, EvschedEntry *entry);
 static void read_batch(FunctionCallInfo fcinfo, Batch *batch);
 static void insert_keyed(EvschedTable *table, EvschedEntry *entry, Batch *batch);
@@ -133,11 +139,35 @@ post_one(FunctionCallInfo fcinfo, TimestampTz due_at, bool says_when)
 	if (entry.for_all && !(entry.has_max_retries && entry.max_retries == 0))
 		evsched_arg_refuse("deliver 'all' needs max_retries 0",
 						   "Nobody confirms for all; post with max_retries => 0.");
+	if (entry.for_all)
+		require_short(&entry);
 	if (terms.period != NULL || terms.schedule != NULL)
 		PG_RETURN_INT64(evsched_series_post(&entry, &terms, "evsched.post()"));
 	if (terms.time_zone != NULL)
 		evsched_arg_refuse("time_zone is for a series", "Give every or cron as well.");
 	PG_RETURN_INT64(evsched_entry_post(&entry, "evsched.post()"));
+}
+
+/* What goes to all is never fetched: with all that stands beside it, it is in a notification. */
+static void
+require_short(const EvschedEntry *entry)
+{
+	Datum		payload = PointerGetDatum(entry->payload);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	escape_json(&text, entry->queue);
+	if (entry->key != NULL)
+		escape_json(&text, text_to_cstring(entry->key));
+	/* What is that long need not be looked at as text. */
+	if (toast_raw_datum_size(payload) <= 16 * MAX_FOR_ALL_BYTES)
+		(void) JsonbToCString(&text, &DatumGetJsonbP(payload)->root, VARSIZE_ANY_EXHDR(payload));
+	else
+		text.len = PG_INT32_MAX;
+	if (text.len > MAX_FOR_ALL_BYTES)
+		evsched_arg_refuse("the payload is too long to go to all",
+						   psprintf("As text, it has %d bytes at the most, with queue and key.",
+									(int) MAX_FOR_ALL_BYTES));
 }
 
 /* The arrays of post_many: payloads, delays and keys. */

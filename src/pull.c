@@ -245,6 +245,7 @@ scan_queue(Pull *pull, EvschedPlace from, TimestampTz now)
 			break;
 		}
 		if (evsched_event_is_job(table->row) || evsched_event_is_paused(table->row) ||
+			evsched_event_is_for_all(table->row) ||
 			!evsched_right_passes(&gate, table->row))
 			continue;
 		if (!pull_row(pull, now))

@@ -137,6 +137,43 @@ evsched_queue_copy_name(int slot, char *name)
 	return name[0] != '\0';
 }
 
+/* There may be events for all listeners of the queue. */
+void
+evsched_queue_set_for_all(int slot)
+{
+	EvschedQueue *queue = &slots[slot];
+
+	SpinLockAcquire(&queue->mutex);
+	queue->for_all = true;
+	queue->for_all_anew = true;
+	SpinLockRelease(&queue->mutex);
+}
+
+/* May there be any?  To be asked before the snapshot with which they are looked for. */
+bool
+evsched_queue_begin_for_all(int slot)
+{
+	EvschedQueue *queue = &slots[slot];
+	bool		for_all;
+
+	SpinLockAcquire(&queue->mutex);
+	for_all = queue->for_all;
+	queue->for_all_anew = false;
+	SpinLockRelease(&queue->mutex);
+	return for_all;
+}
+
+/* None was found, and so there are none but those that were entered since. */
+void
+evsched_queue_end_for_all(int slot)
+{
+	EvschedQueue *queue = &slots[slot];
+
+	SpinLockAcquire(&queue->mutex);
+	queue->for_all = queue->for_all_anew;
+	SpinLockRelease(&queue->mutex);
+}
+
 /*
  * Since when what falls due in a queue may be handed out: the server has been up, and
  * the queue was not halted.  Of queues that share a slot only the former is known.
@@ -462,7 +499,7 @@ close_slot(EvschedQueue *queue)
 
 	SpinLockAcquire(&queue->mutex);
 	idle = !queue->in_turn && queue->receivers == 0 && queue->deleters == 0 &&
-		queue->num_listeners == 0 && queue->num_leases == 0 &&
+		queue->num_listeners == 0 && queue->num_leases == 0 && !queue->for_all &&
 		!evsched_place_before(queue->low, EVSCHED_PLACE_NEVER);
 	if (idle)
 		queue->generation++;
@@ -509,6 +546,8 @@ occupy_slot(int slot, EvschedStore store, const char *name, int database)
 	queue->receivers = 0;
 	queue->deleters = 0;
 	queue->awaited = false;
+	queue->for_all = false;
+	queue->for_all_anew = false;
 	queue->resumed_at = 0;
 	for (int i = 0; i < EVSCHED_QUEUE_EPOCHS; i++)
 		queue->fresh[i] = EVSCHED_PLACE_LAST;

@@ -30,6 +30,8 @@ typedef struct EvschedQueue
 	int			receivers;		/* calls of receive that may be granting leases */
 	int			deleters;		/* calls of take that delete without locking first */
 	bool		awaited;		/* somebody waits for these to end */
+	bool		for_all;		/* there may be events for all listeners */
+	bool		for_all_anew;	/* ... that were entered since somebody looked */
 	TimestampTz resumed_at;		/* DT_NOEND: it is halted; 0: it was not since it is here */
 
 	/* mutex of the database */
@@ -63,6 +65,9 @@ extern EvschedQueue *evsched_queue_get(int slot);
 extern bool evsched_queue_copy_name(int slot, char *name);
 extern TimestampTz evsched_queue_served_since(int slot);
 extern void evsched_queue_set_halted(int slot, bool halted);
+extern void evsched_queue_set_for_all(int slot);
+extern bool evsched_queue_begin_for_all(int slot);
+extern void evsched_queue_end_for_all(int slot);
 extern bool evsched_queue_is_shared(const EvschedQueue *queue);
 extern void evsched_queue_for_each(EvschedStore store, void (*visit) (int slot));
 extern void evsched_queue_forget(EvschedStore store, bool others);

@@ -34,6 +34,7 @@ static bool is_open(EvschedGate *gate);
 PG_FUNCTION_INFO_V1(evsched_sql_sees);
 PG_FUNCTION_INFO_V1(evsched_sql_may_post);
 PG_FUNCTION_INFO_V1(evsched_sql_require_control);
+PG_FUNCTION_INFO_V1(evsched_sql_may_work);
 
 /* May the role do that with the queue? */
 bool
@@ -242,6 +243,16 @@ evsched_sql_require_control(PG_FUNCTION_ARGS)
 {
 	evsched_right_require_control(PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
+}
+
+/* _may_work(owner) */
+Datum
+evsched_sql_may_work(PG_FUNCTION_ARGS)
+{
+	Oid			role = PG_ARGISNULL(0) ? InvalidOid : evsched_role_of(PG_GETARG_INT32(0));
+
+	evsched_right_require_monitor("_may_work()");
+	PG_RETURN_BOOL(!OidIsValid(role) || evsched_right_may_work(role));
 }
 
 /* _sees(owner, queue) */

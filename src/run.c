@@ -42,6 +42,7 @@
 #include "script.h"
 #include "setting.h"
 #include "shared.h"
+#include "stat.h"
 #include "stop.h"
 #include "table.h"
 
@@ -72,6 +73,7 @@ static Run *current;			/* NULL: no command is being run */
 static volatile sig_atomic_t cancellable;
 
 static bool prepare(Run *run);
+static void tell_begin(const Run *run);
 static bool may_run(Run *run, EvschedTable *table);
 static void read_row(Run *run, EvschedTable *table);
 static void put_back(Run *run);
@@ -101,12 +103,13 @@ evsched_run_is_cancellable(void)
 	return cancellable;
 }
 
-/* Runs a job that was handed to this process. */
-void
+/* Runs a job that was handed to this process; false: it was run and did not succeed. */
+bool
 evsched_run_task(EvschedStore store, Oid role, const EvschedTask *task)
 {
 	MemoryContext old_context;
 	Run		   *run;
+	bool		failed = false;
 
 	MemoryContextReset(context);
 	old_context = MemoryContextSwitchTo(context);
@@ -134,7 +137,8 @@ evsched_run_task(EvschedStore store, Oid role, const EvschedTask *task)
 		cancellable = false;
 		disable_all_timeouts(false);
 		QueryCancelPending = false;
-		if (error != NULL)
+		failed = error != NULL;
+		if (failed)
 			fail(run, error);
 		EVSCHED_STOP("run committed");
 		evsched_run_slot_end();
@@ -142,6 +146,7 @@ evsched_run_task(EvschedStore store, Oid role, const EvschedTask *task)
 	current = NULL;
 	debug_query_string = NULL;
 	MemoryContextSwitchTo(old_context);
+	return !failed;
 }
 
 /* current_event() */
@@ -174,7 +179,6 @@ static bool
 prepare(Run *run)
 {
 	EvschedTable table;
-	EvschedStaff *staff = evsched_staff_get(evsched_staff_mine());
 	EvschedRunSlot mark;
 	bool		may;
 
@@ -207,12 +211,26 @@ prepare(Run *run)
 	};
 	strlcpy(mark.pool, run->task.pool, sizeof(mark.pool));
 	evsched_run_slot_begin(&mark);
+	tell_begin(run);
+	return true;
+}
+
+/* That it has begun, and how late: if it was due for ever, nobody can say. */
+static void
+tell_begin(const Run *run)
+{
+	EvschedStaff *staff = evsched_staff_get(evsched_staff_mine());
+	int64		late = run->record.started_at - run->task.due_at;
 
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	staff->run_id = run->record.id;
 	staff->started_at = run->record.started_at;
+	if (!TIMESTAMP_NOT_FINITE(run->task.due_at))
+	{
+		evsched_lateness_add(&staff->lateness, late);
+		evsched_stat_begun(run->task.queue, late);
+	}
 	LWLockRelease(evsched_lease_lock);
-	return true;
 }
 
 /*
@@ -339,6 +357,7 @@ finish(Run *run)
 	if (run->body != NULL)
 		post_body(run, &table);
 	evsched_history_add(&run->record);
+	evsched_effect_count(table.store, run->task.pool, EVSCHED_COUNT_SUCCEEDED, 1);
 	evsched_effect_finish(table.store, run->task.event_id, run->task.serial);
 	evsched_table_close(&table);
 	XactReadOnly = read_only;
@@ -385,7 +404,7 @@ fail(Run *run, ErrorData *error)
 		.record = run->record,
 		.due_at = run->task.due_at,
 		.serial = run->task.serial,
-		.counts = stop != EVSCHED_STOP_FORCED,
+		.counts = stop != EVSCHED_STAFF_STOP_FORCED,
 		.detail = error->detail,
 		.context = error->context
 	};
@@ -396,12 +415,12 @@ fail(Run *run, ErrorData *error)
 	EVSCHED_STOP("run failed");
 	end_measuring(run);
 	failure.record = run->record;
-	failure.record.state = stop == EVSCHED_STOP_NOT ? EVSCHED_RUN_FAILED : EVSCHED_RUN_CANCELLED;
+	failure.record.state = stop == EVSCHED_STAFF_NO_STOP ? EVSCHED_RUN_FAILED : EVSCHED_RUN_CANCELLED;
 	failure.record.result = NULL;
 	failure.record.rows = 0;
 	failure.record.sqlstate = unpack_sql_state(error->sqlerrcode);
-	failure.record.message = stop == EVSCHED_STOP_RUN ? "stopped by stop_run" :
-		stop == EVSCHED_STOP_FORCED ? "stopped by force_stop" :
+	failure.record.message = stop == EVSCHED_STAFF_STOP_RUN ? "stopped by stop_run" :
+		stop == EVSCHED_STAFF_STOP_FORCED ? "stopped by force_stop" :
 		error->message != NULL ? error->message : "";
 
 	current = NULL;

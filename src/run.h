@@ -9,6 +9,6 @@
 
 extern void evsched_run_init(void);
 extern bool evsched_run_is_cancellable(void);
-extern void evsched_run_task(EvschedStore store, Oid role, const EvschedTask *task);
+extern bool evsched_run_task(EvschedStore store, Oid role, const EvschedTask *task);
 
 #endif							/* EVSCHED_RUN_H */

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "attention.h"
+#include "broadcast.h"
 #include "command.h"
 #include "crew.h"
 #include "database.h"
@@ -126,6 +127,7 @@ evsched_scheduler_main(Datum oid)
 		if (current)
 		{
 			open_pools();
+			evsched_broadcast_start(store);
 			evsched_command_refresh();
 		}
 		run_loop();

@@ -54,7 +54,7 @@ static bool receive_row(TupleTableSlot *slot, DestReceiver *self);
 static void end_rows(DestReceiver *self);
 static Jsonb *row_to_value(Receiver *receiver);
 
-/* Raises 42601, or 0A000 where it would end transactions by statements of its own. */
+/* Raises 42601, or 0A000 for statements that end transactions or need a client. */
 void
 evsched_script_parse(EvschedScript *script)
 {
@@ -71,6 +71,10 @@ evsched_script_parse(EvschedScript *script)
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					 errmsg("transaction control is not allowed in a job's command"),
 					 errhint("Call a procedure that does it.")));
+		if (IsA(node, CopyStmt) && ((CopyStmt *) node)->filename == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("a job has no client to COPY to or from")));
 		script->controls |= IsA(node, CallStmt) || IsA(node, DoStmt) || needs_no_block(node);
 	}
 	MemoryContextSwitchTo(old_context);

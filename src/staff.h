@@ -6,6 +6,7 @@
 #define EVSCHED_STAFF_H
 
 #include "evsched.h"
+#include "lateness.h"
 #include "lease.h"
 
 typedef enum EvschedStaffState
@@ -20,9 +21,9 @@ typedef enum EvschedStaffState
 /* Why a run is to be ended. */
 typedef enum EvschedStaffStop
 {
-	EVSCHED_STOP_NOT,
-	EVSCHED_STOP_RUN,			/* somebody has called stop_run */
-	EVSCHED_STOP_FORCED			/* ... or force_stop: the job stays queued */
+	EVSCHED_STAFF_NO_STOP,
+	EVSCHED_STAFF_STOP_RUN,			/* somebody has called stop_run */
+	EVSCHED_STAFF_STOP_FORCED			/* ... or force_stop: the job stays queued */
 } EvschedStaffStop;
 
 /* A job as it was handed to a worker. */
@@ -57,7 +58,9 @@ typedef struct EvschedStaff
 
 	TimestampTz hired_at;
 	int64		num_runs;
-	int64		num_failed;
+	int64		num_failed;		/* of these: did not succeed */
+	int64		busy;			/* µs, but for the job it has now */
+	EvschedLateness lateness;	/* of the beginnings of its runs */
 } EvschedStaff;
 
 extern Size evsched_staff_size(void);
@@ -76,13 +79,15 @@ extern void evsched_staff_send_away(Oid database, Oid table);
 extern int	evsched_staff_count_waiting(Oid database);
 extern bool evsched_staff_stop(EvschedStore store, int64 run_id, EvschedStaffStop why);
 
+/* For this the caller holds it, shared at least. */
+extern int	evsched_staff_count_all(void);
+
 /* For these the caller holds it, exclusively. */
 extern EvschedStaff *evsched_staff_get(int slot);
 extern int	evsched_staff_reserve(EvschedStore store, Oid role);
 extern void evsched_staff_release(int slot);
 extern int	evsched_staff_find_idle(EvschedStore store, Oid role);
 extern int	evsched_staff_count(EvschedStore store, Oid role, EvschedStaffState state);
-extern int	evsched_staff_count_all(void);
 extern int	evsched_staff_running(EvschedStore store, const char *pool);
 extern int	evsched_staff_number(EvschedStore store, const char *pool);
 extern void evsched_staff_set_state(int slot, EvschedStaffState state);

@@ -5,9 +5,10 @@
  * Every process counts: for a queue in its slot, for a scheduler in its
  * database's.  Which slot is whose is guarded by the directory lock.  Counting
  * takes no lock: counts of queues are atomic; all else is written by the one
- * scheduler of a database, and read while it writes.  Who counts by a reference
- * that becomes stale that very moment counts for another queue: no harm but
- * that.  count is called in commit callbacks: it allocates and raises nothing.
+ * scheduler of a database, or for a pool by workers that hold the lease lock, and
+ * read while they write.  Who counts by a reference that becomes stale that very
+ * moment counts for another queue: no harm but that.  count is called in commit
+ * callbacks: it allocates and raises nothing.
  *
  * The postmaster keeps the counters in a file over a clean restart
  * (stat_file.c).  What it has read back waits in slots that nobody has, from the
@@ -40,7 +41,7 @@ typedef struct QueueRecord
 	TimestampTz since;
 
 	pg_atomic_uint64 counts[EVSCHED_NUM_COUNTS];
-	EvschedLateness lateness;	/* written by the scheduler only */
+	EvschedLateness lateness;	/* written by the scheduler only, or by workers */
 } QueueRecord;
 
 typedef struct SchedulerRecord
@@ -198,10 +199,10 @@ evsched_stat_count(int slot, const int64 *counts)
 
 /*
  * The scheduler has just handed out n events of a queue with these due times.  How
- * late an event is that was due for ever, nobody can say.
+ * late an event is that was due for ever, nobody can say; of jobs, their runs will tell.
  */
 void
-evsched_stat_handed(int slot, const TimestampTz *due_at, int n)
+evsched_stat_handed(int slot, const TimestampTz *due_at, int n, bool jobs)
 {
 	EvschedSchedulerStat *scheduler = scheduler_of(slot);
 	int64		counts[EVSCHED_NUM_COUNTS] = {[EVSCHED_COUNT_DELIVERED] = n};
@@ -217,9 +218,17 @@ evsched_stat_handed(int slot, const TimestampTz *due_at, int n)
 			evsched_lateness_add(&lateness, now - due_at[i]);
 	}
 	evsched_stat_count(slot, counts);
-	evsched_lateness_merge(&stats->queues[slot].lateness, &lateness);
+	if (!jobs)
+		evsched_lateness_merge(&stats->queues[slot].lateness, &lateness);
 	scheduler->delivered += n;
 	evsched_lateness_merge(&scheduler->lateness, &lateness);
+}
+
+/* A run of a job has begun, so late. */
+void
+evsched_stat_begun(int slot, int64 late)
+{
+	evsched_lateness_add(&stats->queues[slot].lateness, late);
 }
 
 /* The scheduler has committed a turn; busy: it has handed out something. */

@@ -19,6 +19,8 @@ typedef enum EvschedCount
 	EVSCHED_COUNT_FAILED,		/* deliveries: lease over, rejected, holder gone */
 	EVSCHED_COUNT_DEAD,
 	EVSCHED_COUNT_CANCELLED,	/* by cancel, or plain DELETE */
+	EVSCHED_COUNT_SUCCEEDED,	/* runs */
+	EVSCHED_COUNT_LOST,			/* runs: their worker or the server has died */
 	EVSCHED_NUM_COUNTS
 } EvschedCount;
 
@@ -29,7 +31,7 @@ typedef struct EvschedQueueStat
 	char		queue[EVSCHED_QUEUE_BYTES + 1]; /* empty: those that share a slot */
 	TimestampTz since;
 	int64		counts[EVSCHED_NUM_COUNTS];
-	EvschedLateness lateness;	/* of what turns handed out */
+	EvschedLateness lateness;	/* of what turns handed out; of a pool: of its runs */
 } EvschedQueueStat;
 
 /* The same of a database's scheduler. */
@@ -63,12 +65,15 @@ extern void evsched_stat_start(int database, EvschedStore store);
 
 /* These need no lock. */
 extern void evsched_stat_count(int slot, const int64 *counts);
-extern void evsched_stat_handed(int slot, const TimestampTz *due_at, int n);
+extern void evsched_stat_handed(int slot, const TimestampTz *due_at, int n, bool jobs);
 extern void evsched_stat_turn(int slot, bool busy, int64 notifications);
 extern void evsched_stat_wakeup(int database);
 extern void evsched_stat_clock_step(int database, TimestampTz now);
 
-/* For these the caller holds it, shared. */
+/* For this the caller holds the lease lock, exclusively. */
+extern void evsched_stat_begun(int slot, int64 late);
+
+/* For these the caller holds the directory lock, shared. */
 extern bool evsched_stat_queue(int slot, EvschedStore store, EvschedQueueStat *stat);
 extern bool evsched_stat_scheduler(EvschedStore store, EvschedSchedulerStat *stat);
 

@@ -23,17 +23,17 @@
 #include "queue.h"
 #include "right.h"
 #include "shared.h"
+#include "staff.h"
 #include "store.h"
 
-/* Columns that tell of lateness, which end both views but for stats_since. */
-#define LATENESS_COLUMNS	5
+/* What was not there from the beginning ends the row: nobody's view is to be dropped. */
+#define FIRST_COUNT_OF_RUNS	EVSCHED_COUNT_SUCCEEDED
 
-#define QUEUE_COLUMNS		(1 + EVSCHED_NUM_COUNTS + 2 + LATENESS_COLUMNS + 1)
-#define SCHEDULER_COLUMNS	(10 + LATENESS_COLUMNS + 1)
+#define QUEUE_COLUMNS		(1 + EVSCHED_NUM_COUNTS + 2 + EVSCHED_LATENESS_COLUMNS + 1)
+#define SCHEDULER_COLUMNS	(10 + EVSCHED_LATENESS_COLUMNS + 1)
 
 static bool read_queue(int slot, EvschedStore store, EvschedQueueView *view);
 static bool is_worth_showing(const EvschedQueueView *view);
-static void put_lateness(Datum *values, bool *nulls, const EvschedLateness *lateness);
 static Datum interval_of(int64 us);
 
 PG_FUNCTION_INFO_V1(evsched_sql_stat_queue);
@@ -58,13 +58,15 @@ evsched_sql_stat_queue(PG_FUNCTION_ARGS)
 		int			column = 0;
 
 		values[column++] = CStringGetTextDatum(list[i].stat.queue);
-		for (int c = 0; c < EVSCHED_NUM_COUNTS; c++)
+		for (int c = 0; c < FIRST_COUNT_OF_RUNS; c++)
 			values[column++] = Int64GetDatum(list[i].stat.counts[c]);
 		values[column++] = Int32GetDatum(list[i].listeners);
 		values[column++] = Int32GetDatum(list[i].unconfirmed);
-		put_lateness(&values[column], &nulls[column], &list[i].stat.lateness);
-		column += LATENESS_COLUMNS;
-		values[column] = TimestampTzGetDatum(list[i].stat.since);
+		evsched_stat_view_put_lateness(&values[column], &nulls[column], &list[i].stat.lateness);
+		column += EVSCHED_LATENESS_COLUMNS;
+		values[column++] = TimestampTzGetDatum(list[i].stat.since);
+		for (int c = FIRST_COUNT_OF_RUNS; c < EVSCHED_NUM_COUNTS; c++)
+			values[column++] = Int64GetDatum(list[i].stat.counts[c]);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
@@ -94,8 +96,8 @@ evsched_sql_stat_scheduler(PG_FUNCTION_ARGS)
 		bool		nulls[SCHEDULER_COLUMNS] = {pid == 0};
 
 		nulls[9] = stat.last_clock_step_at == 0;
-		put_lateness(&values[10], &nulls[10], &stat.lateness);
-		values[10 + LATENESS_COLUMNS] = TimestampTzGetDatum(stat.since);
+		evsched_stat_view_put_lateness(&values[10], &nulls[10], &stat.lateness);
+		values[10 + EVSCHED_LATENESS_COLUMNS] = TimestampTzGetDatum(stat.since);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
@@ -155,9 +157,32 @@ evsched_stat_view_usage(void)
 		usage.leases += queue->num_leases;
 		usage.queue_slots += slot < evsched_max_queues;
 	}
+	usage.workers = evsched_staff_count_all();
 	LWLockRelease(evsched_lease_lock);
 	LWLockRelease(evsched_directory_lock);
 	return usage;
+}
+
+/* lateness_p50, lateness_p99, lateness_max, lateness_counts, lateness_bounds */
+void
+evsched_stat_view_put_lateness(Datum *values, bool *nulls, const EvschedLateness *lateness)
+{
+	Datum		counts[EVSCHED_LATENESS_BUCKETS];
+	Datum		bounds[EVSCHED_LATENESS_BOUNDS];
+
+	nulls[0] = nulls[1] = nulls[2] = evsched_lateness_count(lateness) == 0;
+	values[0] = interval_of(evsched_lateness_quantile(lateness, 0.5));
+	values[1] = interval_of(evsched_lateness_quantile(lateness, 0.99));
+	values[2] = interval_of(lateness->max);
+	for (int i = 0; i < EVSCHED_LATENESS_BUCKETS; i++)
+		counts[i] = Int64GetDatum(lateness->buckets[i]);
+	for (int i = 0; i < EVSCHED_LATENESS_BOUNDS; i++)
+		bounds[i] = interval_of(evsched_lateness_bounds[i]);
+	values[3] = PointerGetDatum(construct_array(counts, EVSCHED_LATENESS_BUCKETS, INT8OID,
+												sizeof(int64), FLOAT8PASSBYVAL,
+												TYPALIGN_DOUBLE));
+	values[4] = PointerGetDatum(construct_array(bounds, EVSCHED_LATENESS_BOUNDS, INTERVALOID,
+												sizeof(Interval), false, TYPALIGN_DOUBLE));
 }
 
 /* The counters in a slot, and its queue, unless that has not come back yet. */
@@ -192,28 +217,6 @@ is_worth_showing(const EvschedQueueView *view)
 	for (int c = 0; c < EVSCHED_NUM_COUNTS; c++)
 		worth |= view->stat.counts[c] != 0;
 	return worth;
-}
-
-/* lateness_p50, lateness_p99, lateness_max, lateness_counts, lateness_bounds */
-static void
-put_lateness(Datum *values, bool *nulls, const EvschedLateness *lateness)
-{
-	Datum		counts[EVSCHED_LATENESS_BUCKETS];
-	Datum		bounds[EVSCHED_LATENESS_BOUNDS];
-
-	nulls[0] = nulls[1] = nulls[2] = evsched_lateness_count(lateness) == 0;
-	values[0] = interval_of(evsched_lateness_quantile(lateness, 0.5));
-	values[1] = interval_of(evsched_lateness_quantile(lateness, 0.99));
-	values[2] = interval_of(lateness->max);
-	for (int i = 0; i < EVSCHED_LATENESS_BUCKETS; i++)
-		counts[i] = Int64GetDatum(lateness->buckets[i]);
-	for (int i = 0; i < EVSCHED_LATENESS_BOUNDS; i++)
-		bounds[i] = interval_of(evsched_lateness_bounds[i]);
-	values[3] = PointerGetDatum(construct_array(counts, EVSCHED_LATENESS_BUCKETS, INT8OID,
-												sizeof(int64), FLOAT8PASSBYVAL,
-												TYPALIGN_DOUBLE));
-	values[4] = PointerGetDatum(construct_array(bounds, EVSCHED_LATENESS_BOUNDS, INTERVALOID,
-												sizeof(Interval), false, TYPALIGN_DOUBLE));
 }
 
 static Datum

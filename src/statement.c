@@ -363,6 +363,17 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"DELETE FROM evsched.error_handler h USING evsched.role_binding b"
 		" WHERE b.n OPERATOR(pg_catalog.=) h.owner AND b.role OPERATOR(pg_catalog.=) $1"
 	},
+	[EVSCHED_STMT_FOR_ALL_QUEUES] = {
+		SPI_OK_SELECT, 0, {0},
+		"SELECT DISTINCT queue FROM evsched.event WHERE for_all"
+	},
+	[EVSCHED_STMT_FOR_ALL_FIRST] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT id FROM evsched.event"
+		" WHERE for_all AND queue OPERATOR(pg_catalog.=) $1"
+		" AND paused IS NOT TRUE AND recurring IS DISTINCT FROM id"
+		" ORDER BY due_at, id LIMIT 1000"
+	},
 	[EVSCHED_STMT_SERIES_SAVE] = {
 		SPI_OK_INSERT, 7,
 		{INT8OID, TIMESTAMPTZOID, INTERVALOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},

@@ -10,7 +10,6 @@
 /* What is to become of an occurrence that could be handed out. */
 typedef enum EvschedStepKind
 {
-	EVSCHED_STEP_UNKNOWN,		/* not asked yet */
 	EVSCHED_STEP_HAND_OUT,		/* then go on */
 	EVSCHED_STEP_DROP,			/* removed without being handed out */
 	EVSCHED_STEP_HELD,			/* locked: to be looked at again */

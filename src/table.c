@@ -414,6 +414,8 @@ judge(EvschedTable *table, EvschedDecide decide, void *arg)
 	{
 		evsched_event_queue(table->row, queue);
 		evsched_effect_back(table->store, queue, evsched_event_place(table->row));
+		if (evsched_event_is_for_all(table->row))
+			evsched_effect_for_all(table->store, queue);
 		if (verdict == EVSCHED_UPDATE)
 			evsched_effect_due(table->store, queue, evsched_event_place(table->next));
 	}

@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "broadcast.h"
 #include "crew.h"
 #include "fence.h"
 #include "hand.h"
@@ -30,7 +31,6 @@
 #include "setting.h"
 #include "shared.h"
 #include "stat.h"
-#include "step.h"
 #include "stop.h"
 #include "table.h"
 
@@ -58,10 +58,9 @@ typedef struct Turn
 
 	EvschedPlace stop;			/* first place not dealt with */
 	EvschedPlace held;			/* first place merely locked by somebody */
+	EvschedPlace crowded;		/* first place that waits for another of its series */
 	EvschedPlace waiting;		/* first job whose role has enough to do */
 	int			num_waiting;
-	EvschedPlace crowded;		/* first place that waits for another of its series */
-	EvschedPlace planned;		/* first place entered by this turn itself */
 	bool		halted;			/* nothing may be handed out */
 	bool		starving;		/* it is due, but nobody has a credit */
 	bool		blocked;		/* it is due, but must wait a little */
@@ -76,7 +75,6 @@ static void run_named(Turn *turn, int slot, EvschedPlace from, bool serving);
 static void hand_out(Turn *turn, EvschedPlace from);
 static bool hand_row(Turn *turn, EvschedPlace place);
 static bool hand_job(Turn *turn, EvschedPlace place);
-static bool step_on(Turn *turn, EvschedPlace place, EvschedStep *step);
 static bool nobody_left(Turn *turn);
 static bool lingers(const EvschedHands *hands);
 static void count_available(Turn *turn, EvschedPlace from);
@@ -90,7 +88,8 @@ static void remember_handed(Turn *turn, TimestampTz due_at);
 EvschedNextTurn
 evsched_turn_run(EvschedStore store, int slot)
 {
-	EvschedNextTurn next = {.at = DT_NOEND};
+	int64		sent = evsched_notice_sent();
+	EvschedNextTurn next = evsched_broadcast_run(store, slot);
 	EvschedPlace low = EVSCHED_PLACE_LAST;
 	EvschedPlace wake = EVSCHED_PLACE_NEVER;
 	EvschedScanMark mark;
@@ -98,7 +97,6 @@ evsched_turn_run(EvschedStore store, int slot)
 	bool		serving;
 	bool		may_serve;
 	int			n;
-	int64		sent = evsched_notice_sent();
 
 	evsched_process_begin();
 	evsched_fence_begin();
@@ -127,8 +125,7 @@ evsched_turn_run(EvschedStore store, int slot)
 		next.watch |= turn->hands.blocked || turn->hands.unread;
 		next.blocked |= turn->blocked || evsched_place_before(turn->held, EVSCHED_PLACE_LAST);
 		low = evsched_place_min(low, evsched_place_min(turn->stop, turn->held));
-		low = evsched_place_min(low, turn->waiting);
-		low = evsched_place_min(low, turn->crowded);
+		low = evsched_place_min(low, evsched_place_min(turn->waiting, turn->crowded));
 		wake = evsched_place_min(wake, waits_for(turn));
 		if (evsched_place_before(EVSCHED_PLACE_FIRST, waits_for(turn)))
 			next.at = Min(next.at, waits_for(turn).due_at);
@@ -145,7 +142,7 @@ evsched_turn_run(EvschedStore store, int slot)
 	for (int i = 0; i < n; i++)
 	{
 		evsched_hand_sent(&turns[i].hands);
-		evsched_stat_handed(slot, turns[i].due_at, turns[i].handed);
+		evsched_stat_handed(slot, turns[i].due_at, turns[i].handed, turns[i].pool);
 	}
 	evsched_stat_turn(slot, next.progress, evsched_notice_sent() - sent);
 	if (!evsched_mark_end_turn(slot, &mark, low, wake))
@@ -229,9 +226,8 @@ run_named(Turn *turn, int slot, EvschedPlace from, bool serving)
 {
 	turn->stop = EVSCHED_PLACE_LAST;
 	turn->held = EVSCHED_PLACE_LAST;
-	turn->waiting = EVSCHED_PLACE_LAST;
 	turn->crowded = EVSCHED_PLACE_LAST;
-	turn->planned = EVSCHED_PLACE_LAST;
+	turn->waiting = EVSCHED_PLACE_LAST;
 	turn->linger_until = DT_NOEND;
 
 	turn->halted = evsched_setting_is_halted(turn->name);
@@ -256,6 +252,8 @@ run_named(Turn *turn, int slot, EvschedPlace from, bool serving)
 	}
 	evsched_table_open_for_write(&turn->table, "evsched turn");
 	turn->now = GetCurrentTimestamp();
+	turn->hands.now = turn->now;
+	turn->hands.planned = EVSCHED_PLACE_LAST;
 	EVSCHED_STOP("turn begun");
 	if (lingers(&turn->hands))
 		count_available(turn, from);
@@ -284,7 +282,7 @@ hand_out(Turn *turn, EvschedPlace from)
 			break;
 		}
 		if (evsched_event_is_job(table->row) != turn->pool ||
-			evsched_event_is_paused(table->row) ||
+			evsched_event_is_paused(table->row) || evsched_event_is_for_all(table->row) ||
 			evsched_lease_exists(turn->store, place.id) ||
 			!evsched_right_passes(&gate, table->row))
 			continue;
@@ -296,7 +294,7 @@ hand_out(Turn *turn, EvschedPlace from)
 	}
 	evsched_table_end_due(table);
 	/* What this turn has entered wakes nobody: it knows of it. */
-	turn->stop = evsched_place_min(turn->stop, turn->planned);
+	turn->stop = evsched_place_min(turn->stop, turn->hands.planned);
 	if (gate.unbound)
 		evsched_right_log_unbound();
 }
@@ -306,7 +304,6 @@ static bool
 hand_row(Turn *turn, EvschedPlace place)
 {
 	bool		once = evsched_setting_max_retries(turn->table.row) == 0;
-	EvschedStep step = {EVSCHED_STEP_UNKNOWN};
 
 	for (;;)
 	{
@@ -317,13 +314,9 @@ hand_row(Turn *turn, EvschedPlace place)
 			return nobody_left(turn);
 		if (hand->handed == 0 && must_linger(turn, hand))
 			return false;
-		if (step.kind == EVSCHED_STEP_UNKNOWN && !step_on(turn, place, &step))
-			return true;
 		switch (evsched_hand_offer(&turn->hands, hand, &turn->table, once))
 		{
 			case EVSCHED_OFFER_TAKEN:
-				turn->planned = evsched_place_min(turn->planned,
-												  evsched_step_go_on(&turn->table, &step));
 				remember_handed(turn, place.due_at);
 				EVSCHED_STOP("turn claimed");
 				return true;
@@ -331,6 +324,9 @@ hand_row(Turn *turn, EvschedPlace place)
 				return true;
 			case EVSCHED_OFFER_HELD:
 				turn->held = evsched_place_min(turn->held, place);
+				return true;
+			case EVSCHED_OFFER_CROWDED:
+				turn->crowded = evsched_place_min(turn->crowded, place);
 				return true;
 			case EVSCHED_OFFER_REFUSED:
 			case EVSCHED_OFFER_WAITS:
@@ -347,20 +343,9 @@ hand_row(Turn *turn, EvschedPlace place)
 static bool
 hand_job(Turn *turn, EvschedPlace place)
 {
-	EvschedStep step;
-
-	if (turn->hands.jobs == 0)
-	{
-		turn->starving = true;
-		return false;
-	}
-	if (!step_on(turn, place, &step))
-		return true;
 	switch (evsched_hand_offer_job(&turn->hands, &turn->table, turn->name))
 	{
 		case EVSCHED_OFFER_TAKEN:
-			turn->planned = evsched_place_min(turn->planned,
-											  evsched_step_go_on(&turn->table, &step));
 			remember_handed(turn, place.due_at);
 			EVSCHED_STOP("turn claimed");
 			return true;
@@ -369,41 +354,21 @@ hand_job(Turn *turn, EvschedPlace place)
 		case EVSCHED_OFFER_HELD:
 			turn->held = evsched_place_min(turn->held, place);
 			return true;
+		case EVSCHED_OFFER_CROWDED:
+			turn->crowded = evsched_place_min(turn->crowded, place);
+			return true;
 		case EVSCHED_OFFER_WAITS:
 			turn->waiting = evsched_place_min(turn->waiting, place);
 			turn->starving = ++turn->num_waiting == MAX_WAITING;
 			return !turn->starving;
 		case EVSCHED_OFFER_REFUSED:
+			turn->starving = true;
+			return false;
 		case EVSCHED_OFFER_BLOCKED:
 			turn->blocked = true;
 			return false;
 	}
 	return false;
-}
-
-/* May the row be handed out, as far as its series goes? */
-static bool
-step_on(Turn *turn, EvschedPlace place, EvschedStep *step)
-{
-	*step = evsched_step_take(&turn->table, turn->hands.slot, turn->now);
-	switch (step->kind)
-	{
-		case EVSCHED_STEP_DROP:
-			turn->planned = evsched_place_min(turn->planned,
-											  evsched_step_drop(&turn->table, step));
-			break;
-		case EVSCHED_STEP_HELD:
-			turn->held = evsched_place_min(turn->held, place);
-			break;
-		case EVSCHED_STEP_WAIT:
-			turn->crowded = evsched_place_min(turn->crowded, place);
-			break;
-		case EVSCHED_STEP_UNKNOWN:
-		case EVSCHED_STEP_HAND_OUT:
-		case EVSCHED_STEP_PASSED:
-			break;
-	}
-	return step->kind == EVSCHED_STEP_HAND_OUT;
 }
 
 /*
@@ -461,6 +426,7 @@ count_available(Turn *turn, EvschedPlace from)
 			break;
 		if (!evsched_lease_exists(turn->store, place.id) &&
 			!evsched_event_is_job(table->row) && !evsched_event_is_paused(table->row) &&
+			!evsched_event_is_for_all(table->row) &&
 			evsched_right_passes(&gate, table->row))
 			turn->available[turn->num_available++] = place.due_at;
 	}

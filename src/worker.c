@@ -39,7 +39,7 @@ static Oid	role;
 static void cancel_run(SIGNAL_ARGS);
 static void run_loop(void);
 static bool next_task(EvschedTask *task);
-static void done(const EvschedTask *task);
+static void done(const EvschedTask *task, bool succeeded);
 static void clean_session(void);
 static void retire(void);
 static bool has_retired(void);
@@ -108,9 +108,10 @@ run_loop(void)
 		evsched_process_interrupts();
 		if (next_task(&task))
 		{
-			evsched_run_task(store, role, &task);
+			bool		succeeded = evsched_run_task(store, role, &task);
+
 			clean_session();
-			done(&task);
+			done(&task, succeeded);
 			continue;
 		}
 		if (has_retired())
@@ -138,13 +139,18 @@ next_task(EvschedTask *task)
 
 /* busy -> idle, and perhaps busy again with the next job of this pool, or of another */
 static void
-done(const EvschedTask *task)
+done(const EvschedTask *task, bool succeeded)
 {
 	EvschedStaff *staff = evsched_staff_get(evsched_staff_mine());
 
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	if (staff->run_id != 0)
+	{
+		staff->num_runs++;
+		staff->num_failed += !succeeded;
+	}
 	staff->run_id = 0;
-	staff->num_runs++;
+	staff->busy += evsched_lease_clock() - staff->since;
 	evsched_staff_set_state(evsched_staff_mine(), EVSCHED_STAFF_IDLE);
 	evsched_crew_dispatch(store, task->queue, task->pool);
 	if (staff->state == EVSCHED_STAFF_IDLE)

@@ -71,3 +71,38 @@ SELECT * FROM pg_temp.wrong();
 ALTER TABLE evsched.event ENABLE ALWAYS TRIGGER note_insert;
 SELECT * FROM pg_temp.wrong();
 DELETE FROM evsched.queue;
+
+-- jobs: room for workers
+SELECT detail ~ '^evsched.pools: 14 jobs at once; room for \d+ workers here: evsched.max_workers = 64, other databases have 0; max_worker_processes = 24, not in use or workers here: \d+$' AS detail
+FROM evsched.check() WHERE item = 'workers';
+SELECT item, detail FROM evsched.check() WHERE item IN ('pools', 'jobs', 'runs');
+
+-- their owner could post them, and may not log in any more
+CREATE ROLE regress_evsched_app LOGIN;
+SELECT evsched.grant_usage('regress_evsched_app');
+SELECT evsched.stop('0');
+SET ROLE regress_evsched_app;
+SELECT evsched.enqueue('SELECT 1') > 0 AS posted;
+RESET ROLE;
+SELECT * FROM pg_temp.wrong();
+ALTER ROLE regress_evsched_app NOLOGIN;
+SELECT * FROM pg_temp.wrong();
+-- nor use evsched
+ALTER ROLE regress_evsched_app LOGIN;
+REVOKE USAGE ON SCHEMA evsched FROM regress_evsched_app;
+SELECT * FROM pg_temp.wrong();
+GRANT USAGE ON SCHEMA evsched TO regress_evsched_app;
+SELECT * FROM pg_temp.wrong();
+
+-- a job where no workers are, and a message where they are
+UPDATE evsched.event SET queue = 'check';
+SELECT item, detail, fix FROM pg_temp.wrong() WHERE item = 'pools';
+INSERT INTO evsched.event (queue, payload) SELECT q, '1' FROM unnest('{check, other, passive, work}'::text[]) q;
+SELECT item, detail, fix FROM pg_temp.wrong() WHERE item = 'pools';
+DELETE FROM evsched.event WHERE command IS NOT NULL;
+SELECT item, detail, fix FROM pg_temp.wrong() WHERE item = 'pools';
+DELETE FROM evsched.event;
+SELECT evsched.start();
+SELECT * FROM pg_temp.wrong();
+DROP OWNED BY regress_evsched_app;
+DROP ROLE regress_evsched_app;

@@ -121,4 +121,26 @@ WHERE line ~ 'lateness' AND line ~ '#|"stat"';
 SELECT DISTINCT regexp_replace(line, '[{ ].*', '') AS name FROM regexp_split_to_table(evsched.metrics(), '\n') line
 WHERE line !~ '^(#|$)' ORDER BY 1;
 
+SELECT line FROM regexp_split_to_table(evsched.metrics(), '\n') line
+WHERE line ~ 'evsched_(runs|workers)' AND line ~ '#|"stat"';
+
+-- a run is counted for its pool, and of the worker; how it ends, and how late it began
+SELECT coalesce(max(succeeded), 0) AS succeeded, coalesce(max(failed), 0) AS failed
+FROM evsched.stat_queue WHERE queue = 'active' \gset
+SELECT evsched.enqueue('SELECT 1', 'active') > 0 AS posted FROM generate_series(1, 2);
+SELECT evsched.enqueue('SELECT 1/0', 'active') > 0 AS posted;
+DO $$
+BEGIN
+    WHILE EXISTS (SELECT FROM evsched.event WHERE queue = 'active')
+          OR EXISTS (SELECT FROM evsched.stat_worker WHERE role = current_user AND state <> 'idle') LOOP
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$;
+SELECT succeeded - :succeeded AS succeeded, failed - :failed AS failed, lost FROM evsched.stat_queue WHERE queue = 'active';
+SELECT bool_and(runs = (SELECT sum(n) FROM unnest(lateness_counts) n)) AS all_late,
+       bool_and(lateness_p50 <= lateness_p99 AND lateness_p99 <= lateness_max) AS quantiles,
+       bool_and(lateness_bounds = (SELECT lateness_bounds FROM evsched.stat_scheduler)) AS bounds,
+       bool_and(pid > 0 AND started_at < now() AND busy_ms > 0) AS alive, bool_or(failed > 0) AS failed
+FROM evsched.stat_worker WHERE role = current_user;
+
 DELETE FROM evsched.event WHERE queue ~ '^st';

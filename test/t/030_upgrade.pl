@@ -70,6 +70,12 @@ for my $script (sort glob 'sql/old/evsched--*.sql')
 	$session->sql('GRANT EXECUTE ON FUNCTION evsched.cancel(bigint) TO app');
 	$session->sql('GRANT EXECUTE ON FUNCTION evsched.post(jsonb, interval, text, text, int, text, interval) TO app');
 	$session->sql('GRANT SELECT ON evsched.events TO app');
+	my $counts = $session->sql(q(SELECT to_regclass('evsched.stat_queue') IS NOT NULL)) eq 't';
+	if ($counts)
+	{
+		$session->sql('GRANT SELECT ON evsched.stat_queue TO app');
+		$session->sql('GRANT EXECUTE ON FUNCTION evsched._stat_queue() TO app');
+	}
 	ok($server->wait_for_log(qr/evsched waits: its extension/, $logged),
 		"$version: the scheduler waits");
 	my $id = $session->sql(q(SELECT evsched.post('"before"', max_retries => 3)));
@@ -99,6 +105,9 @@ for my $script (sort glob 'sql/old/evsched--*.sql')
 		'postgres', 'it has the new functions');
 
 	is($session->sql($description), $expected, 'all is as after a fresh install');
+	is($server->safe_psql($database,
+			q(SET ROLE app; SELECT succeeded FROM evsched.stat_queue WHERE queue = 'default')),
+		'0', 'who could read the counters can read the new ones') if $counts;
 	my $dump = $server->safe_psql($database,
 			q(SELECT string_agg(privilege_type, ',') FROM pg_proc p, aclexplode(proacl) a )
 		  . q(WHERE p.oid = 'evsched.cancel(bigint)'::regprocedure AND a.grantee = 'app'::regrole)

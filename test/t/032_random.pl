@@ -144,8 +144,14 @@ is( $admin->sql('SELECT count(*) FROM evsched._leases() l WHERE NOT EXISTS (SELE
 	0, 'no lease of an event that is gone');
 $admin->sql('DELETE FROM evsched.event');
 $admin->sql('DELETE FROM evsched.dead');
-# A run that is under way keeps its lease to its end.
-wait_until(sub { $admin->sql('SELECT count(*) FROM evsched._leases()') == 0 },
+# A run that is under way keeps its lease to its end, and may post another job then.
+wait_until(
+	sub {
+		$admin->sql('DELETE FROM evsched.event');
+		return $admin->sql(q(SELECT count(*) FROM evsched._leases())) == 0
+		  && $admin->sql(q(SELECT count(*) FROM evsched._workers() WHERE state = 'busy')) == 0
+		  && $admin->sql(q(SELECT count(*) FROM evsched.event)) == 0;
+	},
 	'the leases to be gone');
 pass('no lease is left');
 is($admin->sql('SELECT coalesce(sum(unconfirmed + listeners), 0) FROM evsched.queues'),

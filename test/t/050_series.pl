@@ -152,14 +152,14 @@ sub waiting
 
 # A queue that was paused for less than a period.
 {
-	my $id = every('paused', 1000, "missed => 'skip'");
 	my $ann = listener($server, 'ann', queue => 'paused');
+	my $id = every('paused', 2000, "missed => 'skip'");
 	my $origin = origin($id);
 
 	sql("SELECT evsched.pause_queue('paused')");
-	usleep(($origin + 1.1 - time) * 1e6);
+	usleep(($origin + 2.1 - time) * 1e6);
 	sql("SELECT evsched.resume_queue('paused')");
-	is(place($ann->event, $origin, 1000), 2, 'skip: what was due while its queue was paused is missed');
+	is(place($ann->event, $origin, 2000), 2, 'skip: what was due while its queue was paused is missed');
 	sql("SELECT evsched.cancel($id)");
 	$ann->quit;
 }
@@ -173,8 +173,10 @@ sub waiting
 	$ann->event;
 	is(sql("SELECT evsched.pause('k', 'holding')"), 't', 'paused');
 	my $last = ($ann->events_so_far)[-1];
-	my $one = sql("SELECT evsched.post('\"one\"', '50 ms', 'holding')");
-	is(sql("SELECT evsched.pause($one)"), 't', 'an event, too');
+	$poster->sql('BEGIN');
+	my $one = $poster->sql("SELECT evsched.post('\"one\"', '50 ms', 'holding')");
+	is($poster->sql("SELECT evsched.pause($one)"), 't', 'an event, too');
+	$poster->sql('COMMIT');
 	sql("SELECT evsched.post('\"marker\"', '400 ms', 'holding')");
 	is($ann->event->{payload}, 'marker', 'neither comes');
 	is(sql("SELECT evsched.resume($one)"), 't', 'resumed');
@@ -232,6 +234,105 @@ sub waiting
 		'none is missing, none is there twice');
 	cmp_ok(sql('SELECT count(*) FROM taken'), '>', 100, 'and quickly');
 	$_->quit for @takers;
+}
+
+# Jobs: each run is written down by the job itself, with when it began and ended.
+sql(<<'SQL');
+CREATE TABLE ran (id serial, name text, planned timestamptz, began timestamptz, ended timestamptz);
+CREATE FUNCTION run(name text, seconds float) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	began timestamptz := clock_timestamp();
+BEGIN
+	PERFORM pg_sleep(seconds);
+	INSERT INTO ran (name, planned, began, ended)
+	SELECT run.name, due_at, began, clock_timestamp() FROM evsched.current_event();
+END $$;
+SQL
+
+# A series of jobs that take so long; its id.
+sub every_job
+{
+	my ($name, $period, $seconds, $rest) = @_;
+
+	return sql("SELECT evsched.every('$period ms', \$\$SELECT run('$name', $seconds)\$\$, key => '$name', $rest)");
+}
+
+sub wait_ran
+{
+	my ($name, $n) = @_;
+
+	return wait_until(sub { sql("SELECT count(*) FROM ran WHERE name = '$name'") >= $n },
+		"$n runs of $name");
+}
+
+# What overlaps: how many of a kind began before the one before them had ended.
+sub overlapping
+{
+	my ($name) = @_;
+
+	return sql("SELECT count(*) FROM ran a JOIN ran b ON a.name = b.name AND a.planned < b.planned AND b.began < a.ended"
+		  . " WHERE a.name = '$name'");
+}
+{
+	my %id = (
+		quick    => every_job('quick',    50,  0,    q(missed => 'all', overlap => 'queue')),
+		skip     => every_job('skip',     100, 0.25, q(overlap => 'skip')),
+		queue    => every_job('queue',    100, 0.25, q(overlap => 'queue')),
+		parallel => every_job('parallel', 100, 0.25, q(overlap => 'parallel')));
+	my %origin = map { $_ => origin($id{$_}) } keys %id;
+
+	wait_ran($_, 5) for keys %id;
+	sql("SELECT evsched.cancel($_)") for values %id;
+	wait_until(sub { sql('SELECT count(*) FROM evsched.event') == 0 }, 'what is under way to end');
+	is(sql("SELECT count(*) FILTER (WHERE next - planned <> '50 ms') FROM (SELECT planned, lead(planned) OVER (ORDER BY planned) AS next"
+			  . " FROM ran WHERE name = 'quick') r"),
+		0, 'a quick job runs each period');
+	is(sql("SELECT bool_and(abs(extract(epoch FROM planned) - $origin{quick} - 0.05 * round((extract(epoch FROM planned) - $origin{quick}) / 0.05)) < 0.00001)"
+			  . " FROM ran WHERE name = 'quick'"),
+		't', 'on its grid');
+	is(overlapping('skip'), 0, q(overlap 'skip': never two at a time));
+	is(sql("SELECT count(*) FILTER (WHERE began > planned + interval '95 ms') FROM ran WHERE name = 'skip'"),
+		0, 'and none has waited for another');
+	is(overlapping('queue'), 0, q(overlap 'queue': never two at a time));
+	cmp_ok(sql("SELECT count(*) FILTER (WHERE began > planned + interval '95 ms') FROM ran WHERE name = 'queue'"),
+		'>', 2, 'but one waits');
+	cmp_ok(overlapping('parallel'), '>', 2, q(overlap 'parallel': some at a time));
+	is(sql("SELECT count(*) = count(DISTINCT planned) FROM ran WHERE name = 'parallel'"), 't', 'each once');
+	is(sql(q(SELECT count(DISTINCT recurring) FROM evsched.run WHERE state = 'succeeded')), 4, 'the history tells their series');
+}
+
+# One that fails is retried, and does not hold up its series.
+{
+	my $id = sql(q(SELECT evsched.every('200 ms', 'SELECT 1/0', key => 'failing', max_retries => 1, retry_delay => '500 ms')));
+
+	wait_until(sub { sql("SELECT count(*) FROM evsched.dead_event WHERE recurring = $id") >= 2 }, 'two to die');
+	cmp_ok(sql("SELECT count(DISTINCT event_id) FROM evsched.run WHERE recurring = $id"),
+		'>', 3, 'others run while some wait for a retry');
+	sql("SELECT evsched.cancel($id)");
+	my $died = sql("SELECT min(id) FROM evsched.dead_event WHERE recurring = $id");
+	my $runs = sql("SELECT count(*) FROM evsched.run WHERE event_id = $died");
+	is(sql("SELECT evsched.redrive(ARRAY[$died])"), 1, 'a dead one is redriven');
+	wait_until(sub { sql("SELECT count(*) FROM evsched.run WHERE event_id = $died") > $runs }, 'it to run');
+	wait_until(sub { sql("SELECT count(*) FROM evsched.event WHERE recurring = $id") == 0 }, 'all to die');
+	pass('it brings back no series');
+}
+
+# What ends while it runs, and what is paused while it runs.
+{
+	my $id = every_job('long', 100, 0.5, q(overlap => 'queue'));
+
+	wait_until(sub { sql("SELECT count(*) FROM evsched.run WHERE recurring = $id AND state = 'running'") > 0 }, 'it to run');
+	is(sql("SELECT evsched.run_now($id)"), 'f', 'while it runs it is not run now');
+	is(sql("SELECT evsched.pause('long', 'passive')"), 't', 'paused while it runs');
+	wait_ran('long', 1);
+	is(sql("SELECT state FROM evsched.events WHERE recurring = $id"), 'paused', 'the run goes on; the next waits');
+	is(sql("SELECT evsched.run_now($id)"), 't', 'run now');
+	wait_ran('long', 2);
+	is(sql("SELECT evsched.resume($id)"), 't', 'resumed');
+	wait_until(sub { sql("SELECT count(*) FROM evsched.run WHERE recurring = $id AND state = 'running'") > 0 }, 'it to run');
+	is(sql("SELECT evsched.cancel($id)"), 't', 'cancelled while it runs');
+	wait_ran('long', 3);
+	is(sql('SELECT count(*) FROM evsched.event'), 0, 'the run goes on; nothing is left');
 }
 
 # Whoever dies between two occurrences, or in the middle of handing one out.
