@@ -16,8 +16,11 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "guc.h"
 #include "right.h"
+#include "shared.h"
+#include "staff.h"
 #include "statement.h"
 #include "store.h"
 
@@ -38,6 +41,7 @@ static const char *const state_words[] = {
 	[EVSCHED_RUN_LOST] = "lost"
 };
 
+static bool is_running(int64 id, Oid role);
 static void write_down(const EvschedRecord *run, EvschedStatement statement);
 static void add(const EvschedRecord *run, EvschedStatement statement);
 static void prune_series(const EvschedRecord *run);
@@ -82,7 +86,12 @@ evsched_sql_result(PG_FUNCTION_ARGS)
 	desc = BlessTupleDesc(desc);
 	evsched_store_require_current();
 	evsched_statement_begin(&caller);
-	if (evsched_statement_run(EVSCHED_STMT_RUN_LAST, &id, NULL) > 0)
+	if (is_running(DatumGetInt64(id), caller.user))
+	{
+		values[0] = CStringGetTextDatum(state_words[EVSCHED_RUN_RUNNING]);
+		nulls[0] = false;
+	}
+	else if (evsched_statement_run(EVSCHED_STMT_RUN_LAST, &id, NULL) > 0)
 	{
 		bool		isnull;
 		int32		owner = DatumGetInt32(evsched_statement_value(0, 5, &isnull));
@@ -94,6 +103,24 @@ evsched_sql_result(PG_FUNCTION_ARGS)
 	tuple = SPI_copytuple(heap_form_tuple(desc, values, nulls));
 	evsched_statement_end(&caller);
 	return HeapTupleGetDatum(tuple);
+}
+
+/* Is the event, or one of the series, being run just now, by a worker of the role's? */
+static bool
+is_running(int64 id, Oid role)
+{
+	EvschedStaff *staff;
+	bool		running = false;
+	int			n;
+
+	if (!evsched_shared_ready())
+		return false;
+	n = evsched_staff_list(evsched_store_here(), &staff);
+	for (int i = 0; i < n && !running; i++)
+		running = staff[i].state == EVSCHED_STAFF_BUSY && staff[i].run_id != 0 &&
+			(staff[i].task.event_id == id || staff[i].task.recurring == id) &&
+			evsched_is_member(role, staff[i].role);
+	return running;
 }
 
 static void

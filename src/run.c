@@ -72,6 +72,7 @@ static MemoryContext context;
 static Run *current;			/* NULL: no command is being run */
 static volatile sig_atomic_t cancellable;
 
+static void begin_own(void);
 static bool prepare(Run *run);
 static void tell_begin(const Run *run);
 static bool may_run(Run *run, EvschedTable *table);
@@ -174,6 +175,16 @@ evsched_sql_current_event(PG_FUNCTION_ARGS)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
+/* A transaction that is not the job's, whatever its role has set for all of its own. */
+static void
+begin_own(void)
+{
+	evsched_process_begin();
+	XactReadOnly = false;
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactDeferrable = false;
+}
+
 /* Reads the job and marks it as being run; false when it is not to be run. */
 static bool
 prepare(Run *run)
@@ -182,7 +193,7 @@ prepare(Run *run)
 	EvschedRunSlot mark;
 	bool		may;
 
-	evsched_process_begin();
+	begin_own();
 	evsched_table_open(&table);
 	may = evsched_store_equal(table.store, run->store) &&
 		evsched_table_find(&table, run->task.event_id) && may_run(run, &table);
@@ -318,6 +329,7 @@ execute(Run *run)
 static void
 write_down_begin(Run *run)
 {
+	XactReadOnly = false;
 	run->record.state = EVSCHED_RUN_RUNNING;
 	evsched_history_add(&run->record);
 	CommitTransactionCommand();
@@ -427,7 +439,7 @@ fail(Run *run, ErrorData *error)
 		error->message != NULL ? error->message : "";
 
 	current = NULL;
-	evsched_process_begin();
+	begin_own();
 	(void) evsched_failure_record(&failure, true);
 	evsched_process_end();
 	pgstat_report_activity(STATE_IDLE, NULL);

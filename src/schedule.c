@@ -266,6 +266,7 @@ decide_change(EvschedTable *table, void *arg)
 	evsched_table_set_next(table, EVSCHED_EVENT_DUE_AT, TimestampTzGetDatum(change->due_at));
 	evsched_table_set_next(table, EVSCHED_EVENT_NUM_RETRIES, Int32GetDatum(0));
 	table->next->tts_isnull[EVSCHED_EVENT_LAST_ERROR - 1] = true;
+	table->next->tts_isnull[EVSCHED_EVENT_NUM_LOST - 1] = true;
 	return EVSCHED_UPDATE;
 }
 
