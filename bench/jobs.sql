@@ -20,9 +20,8 @@ DECLARE
     result jsonb;
 BEGIN
     DELETE FROM bench.event
-    WHERE (id, queue) = (SELECT id, queue FROM bench.event
-                         WHERE queue = 'passive' AND due_at <= now()
-                         ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    WHERE ctid = (SELECT ctid FROM bench.event WHERE queue = 'passive' AND due_at <= now()
+                  ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, command, owner INTO job;
     IF NOT FOUND THEN
         RETURN false;

@@ -44,7 +44,7 @@ COMMENT ON FUNCTION evsched.reschedule(bigint, interval)
 
 CREATE FUNCTION evsched.current_event(OUT id bigint, OUT recurring bigint, OUT run_id bigint,
         OUT num_retries int, OUT due_at timestamptz, OUT payload jsonb)
-    LANGUAGE C VOLATILE PARALLEL RESTRICTED
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'evsched_sql_current_event';
 COMMENT ON FUNCTION evsched.current_event()
     IS 'the event whose command this is; nulls outside a job';

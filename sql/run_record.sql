@@ -13,8 +13,7 @@ CREATE TABLE evsched.run_record (
     wal_bytes   bigint,
     shared_blks bigint,
     queue       text COLLATE "C" NOT NULL,
-    state       text COLLATE "C" NOT NULL
-                CHECK (state IN ('running', 'succeeded', 'failed', 'cancelled', 'lost')),
+    state       text COLLATE "C" NOT NULL,
     command     text NOT NULL,
     result      jsonb,
     sqlstate    text COLLATE "C",

@@ -19,14 +19,23 @@
 #include "arg.h"
 #include "effect.h"
 #include "guc.h"
+#include "pool.h"
 #include "right.h"
 #include "setting.h"
 #include "statement.h"
 #include "store.h"
 
+/* A dead event that somebody wants to bring back or throw away. */
+typedef struct Candidate
+{
+	Datum		id;
+	int32		owner;
+	char		queue[EVSCHED_QUEUE_BYTES + 1];
+} Candidate;
+
 static Datum run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement,
 						const char *command);
-static Datum own_queues(Datum ids);
+static Datum own_ids(Datum ids);
 static Datum run_counting(EvschedStatement statement, Datum *values, const char *nulls,
 						  const char *command);
 
@@ -114,50 +123,57 @@ evsched_sql_discard(PG_FUNCTION_ARGS)
 static Datum
 run_on_ids(FunctionCallInfo fcinfo, EvschedStatement statement, const char *command)
 {
-	Datum		values[2] = {0};
+	Datum		ids;
 
 	if (PG_ARGISNULL(0))
 		evsched_arg_refuse("ids must not be null", "Give an array of ids.");
 	if (ARR_NDIM(PG_GETARG_ARRAYTYPE_P(0)) > 1)
 		evsched_arg_refuse("ids has more than one dimension", "Give a one-dimensional array.");
-	values[0] = PG_GETARG_DATUM(0);
+	ids = PG_GETARG_DATUM(0);
 	evsched_store_require_current();
-	if (evsched_right_controls())
-		return run_counting(statement, values, " n", command);
-	values[1] = own_queues(values[0]);
-	return run_counting(statement, values, NULL, command);
+	if (!evsched_right_controls())
+		ids = own_ids(ids);
+	return run_counting(statement, &ids, NULL, command);
 }
 
-/* Of the queues of these dead events, those that current_user owns. */
+/*
+ * Of these dead events, those that are in queues of current_user's, or are jobs of a role
+ * of which it is a member: nobody owns a pool.
+ */
 static Datum
-own_queues(Datum ids)
+own_ids(Datum ids)
 {
 	EvschedCaller caller;
-	char	  **queues;
+	Candidate  *candidates;
 	Datum	   *own;
 	int			n;
 	int			num_own = 0;
 
+	/* To ask for rights runs statements, too. */
 	evsched_statement_begin(&caller);
-	n = evsched_statement_read(EVSCHED_STMT_DEAD_QUEUES, &ids);
-	queues = SPI_palloc(sizeof(char *) * Max(n, 1));
+	n = evsched_statement_read(EVSCHED_STMT_DEAD_FIND, &ids);
+	candidates = SPI_palloc(sizeof(Candidate) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
 		bool		isnull;
-		text	   *queue = DatumGetTextPP(evsched_statement_value(i, 1, &isnull));
 
-		queues[i] = SPI_palloc(VARSIZE_ANY_EXHDR(queue) + 1);
-		text_to_cstring_buffer(queue, queues[i], VARSIZE_ANY_EXHDR(queue) + 1);
+		candidates[i].id = evsched_statement_value(i, 1, &isnull);
+		text_to_cstring_buffer(DatumGetTextPP(evsched_statement_value(i, 2, &isnull)),
+							   candidates[i].queue, sizeof(candidates[i].queue));
+		candidates[i].owner = DatumGetInt32(evsched_statement_value(i, 3, &isnull));
 	}
 	evsched_statement_end(&caller);
 
 	own = palloc(sizeof(Datum) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		if (evsched_right_owns(queues[i]))
-			own[num_own++] = CStringGetTextDatum(queues[i]);
+		if (evsched_right_owns(candidates[i].queue) ||
+			(evsched_pool_exists(candidates[i].queue) &&
+			 evsched_right_is_member(GetUserId(), candidates[i].owner)))
+			own[num_own++] = candidates[i].id;
 	}
-	return PointerGetDatum(construct_array(own, num_own, TEXTOID, -1, false, TYPALIGN_INT));
+	return PointerGetDatum(construct_array(own, num_own, INT8OID, 8, FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
 }
 
 /* Runs a statement that answers with a number. */

@@ -69,7 +69,7 @@ evsched_failure_record(EvschedFailure *failure, bool wait)
 		evsched_effect_count(table.store, failure->record.pool, EVSCHED_COUNT_LOST, 1);
 	if (verdict == EVSCHED_DELETE)
 		bury(&table, failure);
-	evsched_history_add(&failure->record);
+	evsched_history_end(&failure->record);
 	evsched_effect_finish(table.store, id, failure->serial);
 	evsched_table_close(&table);
 	return EVSCHED_ATTEMPT_DONE;

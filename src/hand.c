@@ -228,7 +228,12 @@ evsched_hand_offer_job(EvschedHands *hands, EvschedTable *table, const char *poo
 	EvschedOffer offer;
 	int			share = 0;
 
-	if (!evsched_right_may_work(role))
+	if (role != hands->asked_role)
+	{
+		hands->asked_role = role;
+		hands->may_work = evsched_right_may_work(role);
+	}
+	if (!hands->may_work)
 		return EVSCHED_OFFER_PASSED;
 	if (hands->jobs == 0)
 		return EVSCHED_OFFER_REFUSED;

@@ -49,6 +49,8 @@ typedef struct EvschedHands
 	bool		unread;			/* one was passed over because it does not read */
 	int			jobs;			/* of a pool: how many more may wait for workers */
 	List	   *waiting_roles;	/* of which others wait already */
+	Oid			asked_role;		/* whether it may work was asked last, and the answer */
+	bool		may_work;
 	EvschedListenerRef told;	/* one that is only told; EVSCHED_NO_SLOT: none */
 	char		told_channel[EVSCHED_CHANNEL_BYTES];
 } EvschedHands;

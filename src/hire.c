@@ -68,8 +68,7 @@ evsched_hire_run(EvschedStore store, int database, int64 clock)
 	int64		next = look_after_starting(clock);
 	int			n;
 
-	if (!evsched_lost_settle(store))
-		next = Min(next, clock + RETRY_PAUSE);
+	next = Min(next, evsched_lost_settle(store, clock));
 	n = list_lacks(store, clock, lacks, &next);
 	for (int i = 0; i < n; i++)
 	{

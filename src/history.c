@@ -38,7 +38,8 @@ static const char *const state_words[] = {
 	[EVSCHED_RUN_LOST] = "lost"
 };
 
-static void add(const EvschedRecord *run);
+static void write_down(const EvschedRecord *run, EvschedStatement statement);
+static void add(const EvschedRecord *run, EvschedStatement statement);
 static void prune_series(const EvschedRecord *run);
 static void prune(const EvschedRecord *run);
 
@@ -51,21 +52,18 @@ evsched_history_next_run(void)
 	return nextval_internal(evsched_store_objects()->run_sequence, false);
 }
 
-/* Writes a run down, or the end of one that was written down when it began. */
+/* Writes a run down. */
 void
 evsched_history_add(const EvschedRecord *run)
 {
-	EvschedCaller caller;
+	write_down(run, EVSCHED_STMT_RUN_ADD);
+}
 
-	evsched_statement_begin(&caller);
-	add(run);
-	if (run->state != EVSCHED_RUN_RUNNING)
-	{
-		if (run->recurring != 0)
-			prune_series(run);
-		prune(run);
-	}
-	evsched_statement_end(&caller);
+/* The same of one that may have been written down when it began. */
+void
+evsched_history_end(const EvschedRecord *run)
+{
+	write_down(run, EVSCHED_STMT_RUN_END);
 }
 
 /* result(id) */
@@ -99,7 +97,23 @@ evsched_sql_result(PG_FUNCTION_ARGS)
 }
 
 static void
-add(const EvschedRecord *run)
+write_down(const EvschedRecord *run, EvschedStatement statement)
+{
+	EvschedCaller caller;
+
+	evsched_statement_begin(&caller);
+	add(run, statement);
+	if (run->state != EVSCHED_RUN_RUNNING)
+	{
+		if (run->recurring != 0)
+			prune_series(run);
+		prune(run);
+	}
+	evsched_statement_end(&caller);
+}
+
+static void
+add(const EvschedRecord *run, EvschedStatement statement)
 {
 	Datum		values[RUN_COLUMNS] = {
 		Int64GetDatum(run->id), Int64GetDatum(run->event_id), Int64GetDatum(run->recurring),
@@ -130,7 +144,7 @@ add(const EvschedRecord *run)
 		values[16] = CStringGetTextDatum(run->message);
 	else
 		nulls[16] = 'n';
-	evsched_statement_run(EVSCHED_STMT_RUN_ADD, values, nulls);
+	evsched_statement_run(statement, values, nulls);
 }
 
 /*

@@ -95,6 +95,7 @@ evsched_sql_size(PG_FUNCTION_ARGS)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if ((sees_all || evsched_right_sees_row(table.row)) &&
+			!evsched_event_is_paused(table.row) &&
 			(!evsched_shared_ready() ||
 			 evsched_lease_waits(table.store, evsched_event_id(table.row))))
 			size++;

@@ -190,6 +190,9 @@ evsched_lease_collect_over(int database, int64 clock, EvschedLease *over, int ma
 {
 	int			n = 0;
 
+	/* Who brings the first deadline forward wakes the scheduler afterwards. */
+	if (leases->armed[database] > clock)
+		return 0;
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	while (n < max && leases->heap[database] != EVSCHED_NO_LEASE)
 	{

@@ -19,18 +19,26 @@
 #include "run_slot.h"
 #include "stop.h"
 
+/* Until the next look, µs. */
+#define SOON		(50 * INT64CONST(1000))
+#define LATER		USECS_PER_SEC
+
 static bool settle(int slot);
 
-/* False when one has to be looked at again: somebody has its event's row. */
-bool
-evsched_lost_settle(EvschedStore store)
+/*
+ * Returns when to look again (µs, monotonic): somebody has the row of an event, or a run
+ * was lost only just now.
+ */
+int64
+evsched_lost_settle(EvschedStore store, int64 clock)
 {
 	int		   *slots;
 	int			n;
+	bool		more;
 	bool		all = true;
 
 	evsched_process_begin();
-	n = evsched_run_slot_list_lost(store, &slots);
+	n = evsched_run_slot_list_lost(store, clock, &slots, &more);
 	slots = n == 0 ? NULL : memcpy(MemoryContextAlloc(TopMemoryContext, sizeof(int) * n),
 								   slots, sizeof(int) * n);
 	evsched_process_end();
@@ -38,7 +46,7 @@ evsched_lost_settle(EvschedStore store)
 		all &= settle(slots[i]);
 	if (slots != NULL)
 		pfree(slots);
-	return all;
+	return more ? clock + SOON : all ? PG_INT64_MAX : clock + LATER;
 }
 
 static bool

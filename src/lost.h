@@ -7,6 +7,6 @@
 
 #include "evsched.h"
 
-extern bool evsched_lost_settle(EvschedStore store);
+extern int64 evsched_lost_settle(EvschedStore store, int64 clock);
 
 #endif							/* EVSCHED_LOST_H */

@@ -356,7 +356,10 @@ finish(Run *run)
 	(void) evsched_table_change(&table, run->task.event_id, decide_finish, run);
 	if (run->body != NULL)
 		post_body(run, &table);
-	evsched_history_add(&run->record);
+	if (run->script.controls)
+		evsched_history_end(&run->record);
+	else
+		evsched_history_add(&run->record);
 	evsched_effect_count(table.store, run->task.pool, EVSCHED_COUNT_SUCCEEDED, 1);
 	evsched_effect_finish(table.store, run->task.event_id, run->task.serial);
 	evsched_table_close(&table);

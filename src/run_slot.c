@@ -33,7 +33,13 @@
 #define FILE_NAME		PGSTAT_STAT_PERMANENT_DIRECTORY "/evsched.runs"
 
 /* Says that a slot is ours; to grow when its meaning changes. */
-#define FORMAT			0x65767201
+#define FORMAT			0x65767202
+
+/*
+ * A worker that ends may be the first of all to do so: whether the server is shut down,
+ * its scheduler knows a moment later, µs.
+ */
+#define SETTLE_PAUSE	(50 * INT64CONST(1000))
 
 static EvschedRunSlot *slots;	/* NULL: there is no file */
 static int	mine = EVSCHED_NO_SLOT;
@@ -116,25 +122,31 @@ evsched_run_slot_leave(void)
 	if (mine == EVSCHED_NO_SLOT)
 		return false;
 	running = slots[mine].format == FORMAT;
+	slots[mine].lost_at = evsched_lease_clock();
 	slots[mine].state = running ? EVSCHED_RUN_SLOT_LOST : EVSCHED_RUN_SLOT_FREE;
 	mine = EVSCHED_NO_SLOT;
 	return running;
 }
 
-/* The slots of a store's runs that were cut off. */
+/* The slots of a store's runs that were cut off; more: others were just now. */
 int
-evsched_run_slot_list_lost(EvschedStore store, int **list)
+evsched_run_slot_list_lost(EvschedStore store, int64 clock, int **list, bool *more)
 {
 	int			n = 0;
 
+	*more = false;
 	*list = palloc(sizeof(int) * num_slots());
 	if (slots == NULL)
 		return 0;
 	LWLockAcquire(evsched_lease_lock, LW_SHARED);
 	for (int i = 0; i < num_slots(); i++)
 	{
-		if (slots[i].state >= EVSCHED_RUN_SLOT_LOST && slots[i].format == FORMAT &&
-			evsched_store_equal(slots[i].store, store))
+		if (slots[i].state < EVSCHED_RUN_SLOT_LOST || slots[i].format != FORMAT ||
+			!evsched_store_equal(slots[i].store, store))
+			continue;
+		if (slots[i].lost_at + SETTLE_PAUSE > clock)
+			*more = true;
+		else
 			(*list)[n++] = i;
 	}
 	LWLockRelease(evsched_lease_lock);
@@ -200,8 +212,13 @@ lose_all(void)
 	{
 		if (slots[i].format != FORMAT)
 			memset(&slots[i], 0, sizeof(EvschedRunSlot));
-		else if (slots[i].state == EVSCHED_RUN_SLOT_RUNNING)
-			slots[i].state = EVSCHED_RUN_SLOT_LOST;
+		else
+		{
+			if (slots[i].state == EVSCHED_RUN_SLOT_RUNNING)
+				slots[i].state = EVSCHED_RUN_SLOT_LOST;
+			/* The clock may have begun anew with the machine. */
+			slots[i].lost_at = 0;
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ typedef struct EvschedRunSlot
 	TimestampTz started_at;
 	int32		owner;
 	int32		worker;			/* number in its pool */
+	int64		lost_at;		/* µs, monotonic; 0: before the server started */
 	char		pool[EVSCHED_QUEUE_BYTES + 1];
 } EvschedRunSlot;
 
@@ -38,7 +39,7 @@ extern void evsched_run_slot_attach(void *area, bool found);
 extern void evsched_run_slot_begin(const EvschedRunSlot *run);
 extern void evsched_run_slot_end(void);
 extern bool evsched_run_slot_leave(void);
-extern int	evsched_run_slot_list_lost(EvschedStore store, int **slots);
+extern int	evsched_run_slot_list_lost(EvschedStore store, int64 clock, int **slots, bool *more);
 extern EvschedRunSlot evsched_run_slot_get(int slot);
 extern void evsched_run_slot_settle(int slot);
 extern void evsched_run_slot_forget(EvschedStore store, bool others);

@@ -46,6 +46,14 @@ typedef struct Text
 	"SELECT start_at, period, schedule, time_zone, missed, overlap FROM evsched.recurrence" \
 	" WHERE id OPERATOR(pg_catalog.=) $1"
 
+/* In the order of sql/run_record.sql. */
+#define RUN_TYPES \
+	{INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, FLOAT8OID, \
+	INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID}
+#define RUN_INSERT \
+	"INSERT INTO evsched.run_record AS r VALUES" \
+	" ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+
 /*
  * Dead events that are gone live again, with their keys where these are free, else
  * without: whoever else posts such a key is waited for.
@@ -304,13 +312,14 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"SELECT id FROM evsched.event"
 		" WHERE queue OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2"
 	},
-	/* Of a run that was written down when it began, this is the end. */
 	[EVSCHED_STMT_RUN_ADD] = {
-		SPI_OK_INSERT, 17,
-		{INT8OID, INT8OID, INT8OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, FLOAT8OID,
-		INT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID},
-		"INSERT INTO evsched.run_record AS r VALUES"
-		" ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+		SPI_OK_INSERT, 17, RUN_TYPES,
+		RUN_INSERT
+	},
+	/* The same of a run that may have been written down when it began. */
+	[EVSCHED_STMT_RUN_END] = {
+		SPI_OK_INSERT, 17, RUN_TYPES,
+		RUN_INSERT
 		" ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, cpu_ms = excluded.cpu_ms,"
 		" rows = excluded.rows, wal_bytes = excluded.wal_bytes,"
 		" shared_blks = excluded.shared_blks, state = excluded.state,"
@@ -324,14 +333,16 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" SELECT ctid FROM evsched.run_record WHERE recurring OPERATOR(pg_catalog.=) $1"
 		" ORDER BY id DESC OFFSET $2 LIMIT $3 FOR UPDATE SKIP LOCKED))"
 	},
-	/* The oldest, as far as they are too old or too many; $1: there are none before. */
+	/* Of the oldest after $1, so many as are too old or too many; there are none before. */
 	[EVSCHED_STMT_RUN_PRUNE] = {
 		SPI_OK_SELECT, 4, {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID},
 		"WITH oldest AS MATERIALIZED (SELECT ctid, id, started_at FROM evsched.run_record"
-		" WHERE id OPERATOR(pg_catalog.>) $1 ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED),"
+		" WHERE id OPERATOR(pg_catalog.>) $1 ORDER BY id LIMIT $4),"
 		" gone AS (DELETE FROM evsched.run_record WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY("
-		" SELECT o.ctid FROM oldest o WHERE o.id OPERATOR(pg_catalog.<=) $2"
-		" OR o.started_at OPERATOR(pg_catalog.<) $3)) RETURNING id)"
+		" SELECT r.ctid FROM evsched.run_record r"
+		" WHERE r.ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT o.ctid FROM oldest o"
+		" WHERE o.id OPERATOR(pg_catalog.<=) $2 OR o.started_at OPERATOR(pg_catalog.<) $3))"
+		" FOR UPDATE SKIP LOCKED)) RETURNING id)"
 		" SELECT pg_catalog.max(id) FROM gone"
 	},
 	[EVSCHED_STMT_RUN_LAST] = {
@@ -490,9 +501,9 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" (pg_catalog.now() OPERATOR(pg_catalog.-) $1)"
 		" ORDER BY died_at LIMIT 100 FOR UPDATE SKIP LOCKED))"
 	},
-	[EVSCHED_STMT_DEAD_QUEUES] = {
+	[EVSCHED_STMT_DEAD_FIND] = {
 		SPI_OK_SELECT, 1, {INT8ARRAYOID},
-		"SELECT DISTINCT queue FROM evsched.dead WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
+		"SELECT id, queue, owner FROM evsched.dead WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
 	},
 	[EVSCHED_STMT_DEAD_REDRIVE_QUEUE] = {
 		SPI_OK_SELECT, 2, {TEXTOID, INT8OID},
@@ -504,16 +515,15 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		REDRIVE_GONE
 	},
 	[EVSCHED_STMT_DEAD_REDRIVE_IDS] = {
-		SPI_OK_SELECT, 2, {INT8ARRAYOID, TEXTARRAYOID},
+		SPI_OK_SELECT, 1, {INT8ARRAYOID},
 		"WITH gone AS (DELETE FROM evsched.dead"
-		" WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
-		" AND ($2 IS NULL OR queue OPERATOR(pg_catalog.=) ANY ($2)) RETURNING *)"
+		" WHERE id OPERATOR(pg_catalog.=) ANY ($1) RETURNING *)"
 		REDRIVE_GONE
 	},
 	[EVSCHED_STMT_DEAD_DISCARD] = {
-		SPI_OK_SELECT, 2, {INT8ARRAYOID, TEXTARRAYOID},
+		SPI_OK_SELECT, 1, {INT8ARRAYOID},
 		"WITH gone AS (DELETE FROM evsched.dead WHERE id OPERATOR(pg_catalog.=) ANY ($1)"
-		" AND ($2 IS NULL OR queue OPERATOR(pg_catalog.=) ANY ($2)) RETURNING id)"
+		" RETURNING id)"
 		" SELECT pg_catalog.count(*) FROM gone"
 	},
 };

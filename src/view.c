@@ -130,7 +130,8 @@ evsched_sql_queues(PG_FUNCTION_ARGS)
 		LWLockAcquire(evsched_directory_lock, LW_SHARED);
 		LWLockAcquire(evsched_lease_lock, LW_SHARED);
 		queue = *evsched_queue_get(i);
-		num_crews = evsched_listener_count_crews(i);
+		/* A slot that nobody has, has no ring. */
+		num_crews = evsched_store_equal(queue.store, store) ? evsched_listener_count_crews(i) : 0;
 		LWLockRelease(evsched_lease_lock);
 		LWLockRelease(evsched_directory_lock);
 		if (!evsched_store_equal(queue.store, store) || queue.name[0] == '\0' ||

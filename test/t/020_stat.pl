@@ -271,7 +271,7 @@ cmp_ok(abs(time - sample($metrics, 'evsched_scheduler_start_time_seconds')),
 is(sample($metrics, 'evsched_leases_max'), 100000, 'leases there are');
 is(sample($metrics, 'evsched_leases'), 0, 'none in use');
 is(sample($metrics, 'evsched_queue_slots_max'), 4096, 'queues there may be');
-is(sample($metrics, 'evsched_queue_slots'), 5, 'queues in use');
+is(sample($metrics, 'evsched_queue_slots'), 8, 'queues in use, the pools among them');
 my ($sum) =
   map  { $_->[2] }
   grep { $_->[0] =~ /_sum$/ && $_->[1]{queue} eq 'old' }
@@ -287,7 +287,7 @@ $other->sql(q(SELECT evsched.post('1', '1 h', 'failing')));
 $other->sql(q(SELECT evsched.post('1', '1 h', 'there')));
 is_deeply(
 	[ sort map { $_->[0] } $other->rows('SELECT queue FROM evsched.stat_queue') ],
-	[ 'default', 'failing', 'there' ],
+	[ 'active', 'default', 'failing', 'passive', 'there', 'work' ],
 	'another database shows its own queues');
 counts_are('failing', { posted => 1 }, 'and its own counters', $other);
 is(queue('there'), undef, 'which are not shown here');
