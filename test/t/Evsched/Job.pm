@@ -11,7 +11,7 @@ use strict;
 use warnings;
 
 use Carp;
-use Evsched  qw(start_server session wait_until);
+use Evsched qw(start_server session wait_until);
 use Exporter 'import';
 use JSON::PP;
 use Test::More;
@@ -67,8 +67,8 @@ sub session_of
 	$name //= $role;
 	delete $self->{sessions}{$name}
 	  if $self->{sessions}{$name} && defined $self->{sessions}{$name}->lost;
-	return $self->{sessions}{$name} //= session($self->{server}, $name,
-		conninfo => $role eq 'admin' ? '' : "user=$role");
+	return $self->{sessions}{$name} //=
+	  session($self->{server}, $name, conninfo => $role eq 'admin' ? '' : "user=$role");
 }
 
 sub admin { return $_[0]->session_of('admin'); }
@@ -101,7 +101,8 @@ sub call
 {
 	my ($function, %arguments) = @_;
 
-	return "SELECT evsched.$function("
+	return
+	  "SELECT evsched.$function("
 	  . join(', ', map { "$_ => " . quote($arguments{$_}) } sort keys %arguments) . ')';
 }
 
@@ -191,7 +192,9 @@ sub workers
 {
 	my ($self, $role) = @_;
 
-	return map { $_->[0] } $self->rows(
+	return
+	  map { $_->[0] }
+	  $self->rows(
 		q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'evsched worker')
 		  . ($role ? " AND usename = '$role'" : ''));
 }
@@ -294,7 +297,8 @@ sub traces
 {
 	my ($self) = @_;
 
-	return $self->sql(q(SELECT coalesce(string_agg(what, ' ' ORDER BY n), '') FROM trace));
+	return $self->sql(
+		q(SELECT coalesce(string_agg(what, ' ' ORDER BY n), '') FROM trace));
 }
 
 # Waits for so many traces; [what, at in seconds, pid, who] of each.
@@ -303,7 +307,8 @@ sub wait_traces
 	my ($self, $n) = @_;
 
 	$self->await(sub { $self->sql('SELECT count(*) FROM trace') >= $n }, "$n traces");
-	return $self->rows('SELECT what, extract(epoch FROM at), pid, who FROM trace ORDER BY n');
+	return $self->rows(
+		'SELECT what, extract(epoch FROM at), pid, who FROM trace ORDER BY n');
 }
 
 # How many of the traces, from their beginning to their end, were there at a time.
@@ -342,13 +347,11 @@ sub picture
 	my ($self) = @_;
 	my @lines;
 
-	push @lines, "event @$_"
-	  for $self->rows(<<'SQL');
+	push @lines, "event @$_" for $self->rows(<<'SQL');
 SELECT id, queue, state, due_at, num_retries, coalesce(left(command, 40), ''),
 	   coalesce(last_error, '') FROM evsched.events ORDER BY id LIMIT 5
 SQL
-	push @lines, "run @$_"
-	  for $self->rows(<<'SQL');
+	push @lines, "run @$_" for $self->rows(<<'SQL');
 SELECT run_id, event_id, state, coalesce(sqlstate, ''), coalesce(message, ''), left(command, 40)
 FROM evsched.run ORDER BY started_at DESC LIMIT 5
 SQL
@@ -382,10 +385,12 @@ sub tidy
 	$self->sql('SELECT evsched.start()');
 	wait_until(
 		sub {
-			$self->sql(q(SELECT count(evsched.stop_run(run_id)) FROM evsched.run
+			$self->sql(
+				q(SELECT count(evsched.stop_run(run_id)) FROM evsched.run
 						 WHERE state = 'running'));
 			$self->sql('DELETE FROM evsched.event');
-			return $self->sql(q(SELECT (SELECT count(*) FROM evsched.event) +
+			return $self->sql(
+				q(SELECT (SELECT count(*) FROM evsched.event) +
 				(SELECT count(*) FROM evsched.run WHERE state = 'running'))) == 0;
 		},
 		'the jobs to end');
