@@ -34,6 +34,7 @@
 static bool is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool);
 static EvschedLease *choose(EvschedStore store, int queue, const char *pool, int *worker,
 							bool *lacking);
+static EvschedLease *first_allowed(int crew, bool no_suspect);
 static void assign(EvschedLease *lease, int worker, const char *pool);
 
 /* The crew of a role, made if need be; EVSCHED_NO_SLOT when there is no slot. */
@@ -218,6 +219,7 @@ static EvschedLease *
 choose(EvschedStore store, int queue, const char *pool, int *worker, bool *lacking)
 {
 	EvschedLease *chosen = NULL;
+	bool		no_suspect = evsched_staff_runs_suspect(store);
 	int64		clock = 0;
 
 	for (int slot = evsched_queue_get(queue)->first_listener; slot != EVSCHED_NO_SLOT;
@@ -229,8 +231,8 @@ choose(EvschedStore store, int queue, const char *pool, int *worker, bool *lacki
 
 		if (!is_of_pool(crew, store, pool) || crew->num_queued == 0)
 			continue;
-		lease = evsched_lease_first_queued(slot);
-		if (chosen != NULL && chosen->serial < lease->serial)
+		lease = first_allowed(slot, no_suspect);
+		if (lease == NULL || (chosen != NULL && chosen->serial < lease->serial))
 			continue;
 		idle = evsched_staff_find_idle(store, crew->role);
 		if (idle == EVSCHED_NO_SLOT)
@@ -244,6 +246,20 @@ choose(EvschedStore store, int queue, const char *pool, int *worker, bool *lacki
 		*worker = idle;
 	}
 	return chosen;
+}
+
+/*
+ * The job of a crew that comes first.  Those whose last run was lost run one at a time in a
+ * database: so the one that kills the server is told from those that were with it.
+ */
+static EvschedLease *
+first_allowed(int crew, bool no_suspect)
+{
+	EvschedLease *lease = evsched_lease_first_queued(crew);
+
+	while (lease != NULL && no_suspect && lease->suspect)
+		lease = evsched_lease_next_queued(lease);
+	return lease;
 }
 
 /* idle -> busy */
@@ -263,6 +279,7 @@ assign(EvschedLease *lease, int worker, const char *pool)
 		.due_at = lease->due_at,
 		.recurring = lease->recurring,
 		.owner = lease->owner,
+		.suspect = lease->suspect,
 		.queue = lease->queue,
 		.crew = lease->listener,
 		.number = evsched_staff_number(lease->store, pool)

@@ -41,6 +41,15 @@ evsched_event_next_retry(TupleTableSlot *row)
 	return Min(evsched_event_num_retries(row), PG_INT32_MAX - 1) + 1;
 }
 
+/* How many of its runs in a row, up to the last, were lost. */
+int
+evsched_event_num_lost(TupleTableSlot *row)
+{
+	if (!evsched_event_has(row, EVSCHED_EVENT_NUM_LOST))
+		return 0;
+	return DatumGetInt32(evsched_event_value(row, EVSCHED_EVENT_NUM_LOST));
+}
+
 /* The number of its owner; 0: it has none. */
 int32
 evsched_event_owner(TupleTableSlot *row)

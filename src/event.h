@@ -43,6 +43,7 @@ extern int64 evsched_event_id(TupleTableSlot *row);
 extern EvschedPlace evsched_event_place(TupleTableSlot *row);
 extern int	evsched_event_num_retries(TupleTableSlot *row);
 extern int	evsched_event_next_retry(TupleTableSlot *row);
+extern int	evsched_event_num_lost(TupleTableSlot *row);
 extern int32 evsched_event_owner(TupleTableSlot *row);
 extern bool evsched_event_is_job(TupleTableSlot *row);
 extern bool evsched_event_is_series(TupleTableSlot *row);

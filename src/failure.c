@@ -126,10 +126,8 @@ decide(EvschedTable *table, void *arg)
 static EvschedVerdict
 decide_lost(EvschedTable *table)
 {
-	int			num_lost = 1;
+	int			num_lost = evsched_event_num_lost(table->row) + 1;
 
-	if (evsched_event_has(table->row, EVSCHED_EVENT_NUM_LOST))
-		num_lost += DatumGetInt32(evsched_event_value(table->row, EVSCHED_EVENT_NUM_LOST));
 	if (num_lost >= evsched_max_lost_runs)
 		return EVSCHED_DELETE;
 	evsched_table_copy_next(table);

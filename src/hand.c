@@ -497,6 +497,7 @@ hand_leased(EvschedHands *hands, EvschedHand *hand, EvschedTable *table,
 		.pid = hand->pid,
 		.owner = evsched_event_owner(table->row),
 		.recurring = evsched_event_recurring(table->row),
+		.suspect = evsched_event_num_lost(table->row) > 0,
 		.granted_at = hands->clock,
 		.kind = kind
 	};

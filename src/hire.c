@@ -84,11 +84,12 @@ evsched_hire_run(EvschedStore store, int database, int64 clock)
 	return next;
 }
 
-/* The extension is gone: so are its workers. */
+/* The extension is gone: so are its workers, and what they run cannot be written down. */
 void
 evsched_hire_forget(EvschedStore store)
 {
 	evsched_staff_send_away(store.database, store.table);
+	(void) evsched_staff_stop(store, 0, EVSCHED_STAFF_STOP_FORCED);
 }
 
 /* Those that were asked for and have ended before they were there. */

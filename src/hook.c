@@ -51,6 +51,7 @@ static bool extension_created;
 static bool extension_dropped;
 static bool extension_altered;
 static bool roles_changed;
+static bool sessions_changed;	/* what roles or databases set for them */
 static uint32 role_changes;		/* of which this process has heard */
 static Oid	database_created;
 static struct
@@ -164,6 +165,8 @@ before_statement(Node *node)
 		if (evsched_store_exists())
 			evsched_effect_recheck(evsched_store_here());
 	}
+	else if (IsA(node, AlterRoleSetStmt) || IsA(node, AlterDatabaseSetStmt))
+		sessions_changed = true;
 	else if (may_change_extension(node))
 		lock_event_first(node);
 	else
@@ -386,12 +389,15 @@ end_transaction(XactEvent event, void *arg)
 			evsched_database_recheck(MyDatabaseId);
 		if (roles_changed)
 			evsched_database_recheck_all();
+		if (sessions_changed && evsched_shared_ready())
+			evsched_staff_renew();
 		if (extension_created || extension_dropped)
 			evsched_database_probe(MyDatabaseId);
 		if (OidIsValid(database_created))
 			evsched_database_probe(database_created);
 	}
-	extension_created = extension_dropped = extension_altered = roles_changed = false;
+	extension_created = extension_dropped = extension_altered = false;
+	roles_changed = sessions_changed = false;
 	database_created = InvalidOid;
 	let_go(0);
 }

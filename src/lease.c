@@ -139,6 +139,13 @@ evsched_lease_queue(EvschedStore store, int64 id)
 	return queue;
 }
 
+/* The one behind it, or NULL. */
+EvschedLease *
+evsched_lease_next_queued(const EvschedLease *lease)
+{
+	return lease->next_queued == EVSCHED_NO_LEASE ? NULL : &slots[lease->next_queued];
+}
+
 /*
  * Is a job of that series with the crews of a pool, waiting for a worker or being run?
  * Awaited, the queue is looked at when one of its leases ends.

@@ -32,6 +32,7 @@ typedef struct EvschedLease
 	int32		owner;			/* of the event, by number; 0: none */
 	int32		worker;			/* that runs the job; EVSCHED_NO_SLOT: none does */
 	bool		queued;			/* the job waits for a worker */
+	bool		suspect;		/* the last run of the job was lost */
 	bool		dismissed;		/* ended by somebody while the job is run */
 	int64		granted_at;		/* µs, monotonic */
 	TransactionId prepared;		/* transaction prepared to end it, or ... */
@@ -76,6 +77,7 @@ extern void evsched_lease_dismiss(EvschedLease *lease);
 extern void evsched_lease_enqueue(EvschedLease *lease);
 extern void evsched_lease_dequeue(EvschedLease *lease);
 extern EvschedLease *evsched_lease_first_queued(int crew);
+extern EvschedLease *evsched_lease_next_queued(const EvschedLease *lease);
 extern void evsched_lease_set_deadline(EvschedLease *lease, int64 deadline);
 extern void evsched_lease_orphan(EvschedLease *lease);
 extern void evsched_lease_restart(int listener, int64 granted_at, int64 clock);

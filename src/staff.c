@@ -22,8 +22,16 @@
 #include "database.h"
 #include "shared.h"
 
+typedef struct Staffs
+{
+	uint32		renewals;		/* how often all workers were to be replaced */
+	EvschedStaff slot[FLEXIBLE_ARRAY_MEMBER];
+} Staffs;
+
+static Staffs *staffs;
 static EvschedStaff *slots;
 static int	mine = EVSCHED_NO_SLOT;
+static uint32 renewals;			/* when this one came */
 
 /* No more workers than that can there be. */
 int
@@ -35,13 +43,15 @@ evsched_staff_slots(void)
 Size
 evsched_staff_size(void)
 {
-	return mul_size(sizeof(EvschedStaff), Max(evsched_staff_slots(), 1));
+	return add_size(offsetof(Staffs, slot),
+					mul_size(sizeof(EvschedStaff), Max(evsched_staff_slots(), 1)));
 }
 
 void
 evsched_staff_attach(void *area, bool found)
 {
-	slots = area;
+	staffs = area;
+	slots = staffs->slot;
 	if (!found)
 		memset(area, 0, evsched_staff_size());
 }
@@ -72,9 +82,17 @@ evsched_staff_enter(int slot, uint32 generation)
 		slots[slot].pid = MyProcPid;
 		slots[slot].procno = EVSCHED_MY_PROCNO;
 		mine = slot;
+		renewals = staffs->renewals;
 	}
 	LWLockRelease(evsched_lease_lock);
 	return expected;
+}
+
+/* Is this worker to be replaced, when it has done its job? */
+bool
+evsched_staff_is_stale(void)
+{
+	return renewals != staffs->renewals;
 }
 
 /* Under the lock: this process is no worker any more. */
@@ -91,7 +109,7 @@ evsched_staff_list(EvschedStore store, EvschedStaff **list)
 {
 	int			n = 0;
 
-	*list = palloc(evsched_staff_size());
+	*list = palloc(sizeof(EvschedStaff) * Max(evsched_staff_slots(), 1));
 	LWLockAcquire(evsched_lease_lock, LW_SHARED);
 	for (int i = 0; i < evsched_staff_slots(); i++)
 	{
@@ -118,6 +136,25 @@ evsched_staff_send_away(Oid database, Oid table)
 		if (slots[i].state == EVSCHED_STAFF_IDLE)
 			evsched_staff_set_state(i, EVSCHED_STAFF_LEAVING);
 		evsched_staff_wake(i);
+	}
+	LWLockRelease(evsched_lease_lock);
+}
+
+/*
+ * What roles or databases have set for their sessions has changed: workers leave, those
+ * that have a job when they have done it.
+ */
+void
+evsched_staff_renew(void)
+{
+	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
+	staffs->renewals++;
+	for (int i = 0; i < evsched_staff_slots(); i++)
+	{
+		if (slots[i].state == EVSCHED_STAFF_IDLE)
+			evsched_staff_set_state(i, EVSCHED_STAFF_LEAVING);
+		if (slots[i].state == EVSCHED_STAFF_LEAVING)
+			evsched_staff_wake(i);
 	}
 	LWLockRelease(evsched_lease_lock);
 }
@@ -237,6 +274,19 @@ evsched_staff_count_all(void)
 	for (int i = 0; i < evsched_staff_slots(); i++)
 		n += slots[i].state != EVSCHED_STAFF_FREE;
 	return n;
+}
+
+/* Is an event run whose last run was lost? */
+bool
+evsched_staff_runs_suspect(EvschedStore store)
+{
+	for (int i = 0; i < evsched_staff_slots(); i++)
+	{
+		if (slots[i].state == EVSCHED_STAFF_BUSY && slots[i].task.suspect &&
+			evsched_store_equal(slots[i].store, store))
+			return true;
+	}
+	return false;
 }
 
 /* How many jobs of a pool are run just now. */

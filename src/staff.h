@@ -37,6 +37,7 @@ typedef struct EvschedTask
 	int			queue;			/* slot of the pool's queue */
 	int			crew;			/* slot of the listener */
 	int			number;			/* of the worker in its pool, from 1 on */
+	bool		suspect;		/* the last run of the event was lost */
 	char		pool[EVSCHED_QUEUE_BYTES + 1];
 } EvschedTask;
 
@@ -71,11 +72,13 @@ extern int	evsched_staff_slots(void);
 extern int	evsched_staff_mine(void);
 extern bool evsched_staff_is_mine(int slot);
 extern bool evsched_staff_enter(int slot, uint32 generation);
+extern bool evsched_staff_is_stale(void);
 extern void evsched_staff_leave(void);
 
 /* These take the lock themselves. */
 extern int	evsched_staff_list(EvschedStore store, EvschedStaff **list);
 extern void evsched_staff_send_away(Oid database, Oid table);
+extern void evsched_staff_renew(void);
 extern int	evsched_staff_count_waiting(Oid database);
 extern bool evsched_staff_stop(EvschedStore store, int64 run_id, EvschedStaffStop why);
 
@@ -88,6 +91,7 @@ extern int	evsched_staff_reserve(EvschedStore store, Oid role);
 extern void evsched_staff_release(int slot);
 extern int	evsched_staff_find_idle(EvschedStore store, Oid role);
 extern int	evsched_staff_count(EvschedStore store, Oid role, EvschedStaffState state);
+extern bool evsched_staff_runs_suspect(EvschedStore store);
 extern int	evsched_staff_running(EvschedStore store, const char *pool);
 extern int	evsched_staff_number(EvschedStore store, const char *pool);
 extern void evsched_staff_set_state(int slot, EvschedStaffState state);

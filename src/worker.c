@@ -151,9 +151,12 @@ done(const EvschedTask *task, bool succeeded)
 	}
 	staff->run_id = 0;
 	staff->busy += evsched_lease_clock() - staff->since;
-	evsched_staff_set_state(evsched_staff_mine(), EVSCHED_STAFF_IDLE);
+	evsched_staff_set_state(evsched_staff_mine(), evsched_staff_is_stale() ?
+							EVSCHED_STAFF_LEAVING : EVSCHED_STAFF_IDLE);
 	evsched_crew_dispatch(store, task->queue, task->pool);
-	if (staff->state == EVSCHED_STAFF_IDLE)
+	if (task->suspect)
+		evsched_crew_refit(store);
+	else if (staff->state == EVSCHED_STAFF_IDLE)
 		evsched_crew_dispatch_all(store, role);
 	LWLockRelease(evsched_lease_lock);
 }
@@ -190,7 +193,8 @@ has_retired(void)
 {
 	int			database = evsched_database_find(store.database, false);
 
-	if (database == EVSCHED_NO_SLOT || evsched_database_is_held(database))
+	if (database == EVSCHED_NO_SLOT || evsched_database_is_held(database) ||
+		evsched_staff_is_stale())
 		retire();
 	return evsched_staff_get(evsched_staff_mine())->state == EVSCHED_STAFF_LEAVING;
 }
@@ -213,11 +217,12 @@ leave(int code, Datum arg)
 	lost = evsched_run_slot_leave();
 	if (staff.state == EVSCHED_STAFF_BUSY)
 		leave_task(&staff.task, lost);
-	else if (staff.state == EVSCHED_STAFF_STARTING)
+	/* Who dies before he has begun may do so again and again. */
+	if (staff.state == EVSCHED_STAFF_STARTING ||
+		(staff.state == EVSCHED_STAFF_BUSY && !lost && staff.run_id == 0))
 		evsched_crew_delay(staff.store, staff.role, evsched_lease_clock());
 	evsched_staff_leave();
-	if (staff.state == EVSCHED_STAFF_BUSY)
-		evsched_crew_dispatch(staff.store, staff.task.queue, staff.task.pool);
+	evsched_crew_refit(staff.store);
 	LWLockRelease(evsched_lease_lock);
 
 	database = evsched_database_find(staff.store.database, false);
