@@ -26,14 +26,14 @@ CREATE VIEW evsched.run WITH (security_barrier) AS
            r.queue AS pool, n.name AS owner
     FROM evsched.run_record r
     LEFT JOIN evsched.role n ON n.n = r.owner
-    WHERE evsched._sees(r.owner, r.queue)
+    WHERE evsched._sees(r.owner, NULL)
     UNION ALL
     SELECT w.run_id, w.event_id, w.recurring, e.command, w.worker, w.started_at, NULL,
            'running', NULL, NULL, NULL, NULL, NULL, NULL, NULL, w.pool, n.name
     FROM evsched._workers() w
     LEFT JOIN evsched.event e ON e.id = w.event_id
     LEFT JOIN evsched.role n ON n.n = w.owner
-    WHERE w.run_id IS NOT NULL AND evsched._sees(w.owner, w.pool)
+    WHERE w.run_id IS NOT NULL AND evsched._sees(w.owner, NULL)
       AND NOT EXISTS (SELECT FROM evsched.run_record r WHERE r.id = w.run_id);
 COMMENT ON VIEW evsched.run IS 'the runs of jobs: those under way, and those that are kept as history';
 

@@ -4,7 +4,7 @@
 CREATE FUNCTION evsched._sees(owner int, queue text) RETURNS boolean
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'evsched_sql_sees';
-COMMENT ON FUNCTION evsched._sees(int, text) IS 'internal: may current_user know of an event of that owner in that queue?';
+COMMENT ON FUNCTION evsched._sees(int, text) IS 'internal: may current_user know of an event of that owner in that queue, or (null) of a job of his?';
 
 CREATE FUNCTION evsched._leases(OUT id bigint, OUT kind text, OUT node text, OUT pid int,
         OUT deadline timestamptz) RETURNS SETOF record
@@ -37,7 +37,7 @@ CREATE VIEW evsched.events WITH (security_barrier) AS
     FROM evsched.event e
     LEFT JOIN evsched._leases() l ON l.id = e.id
     LEFT JOIN evsched.role r ON r.n = e.owner
-    WHERE e.recurring IS DISTINCT FROM e.id AND evsched._sees(e.owner, e.queue);
+    WHERE e.recurring IS DISTINCT FROM e.id AND evsched._sees(e.owner, CASE WHEN e.command IS NULL THEN e.queue END);
 COMMENT ON VIEW evsched.events IS 'every live event with its state and who holds it until when';
 
 CREATE VIEW evsched.series WITH (security_barrier) AS
@@ -50,7 +50,7 @@ CREATE VIEW evsched.series WITH (security_barrier) AS
                        WHERE o.recurring = c.id AND o.planned_at IS NOT NULL
                        ORDER BY o.planned_at DESC LIMIT 1) w ON true
     LEFT JOIN evsched.role r ON r.n = e.owner
-    WHERE evsched._sees(e.owner, e.queue);
+    WHERE evsched._sees(e.owner, CASE WHEN e.command IS NULL THEN e.queue END);
 COMMENT ON VIEW evsched.series IS 'what recurs: its schedule or period, and when it comes next';
 
 CREATE VIEW evsched.dead_event WITH (security_barrier) AS
@@ -58,7 +58,7 @@ CREATE VIEW evsched.dead_event WITH (security_barrier) AS
            d.num_retries, d.died_at, d.why, d.sqlstate
     FROM evsched.dead d
     LEFT JOIN evsched.role r ON r.n = d.owner
-    WHERE evsched._sees(d.owner, d.queue);
+    WHERE evsched._sees(d.owner, CASE WHEN d.command IS NULL THEN d.queue END);
 COMMENT ON VIEW evsched.dead_event IS 'events that were given up';
 
 CREATE VIEW evsched.listeners WITH (security_barrier) AS

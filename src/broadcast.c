@@ -43,7 +43,7 @@ typedef struct Broadcast
 
 static List *queues_of_slot(EvschedStore store, int slot);
 static void run_queue(Broadcast *broadcast, int slot, const char *queue);
-static int	find_events(const char *queue, int64 **ids);
+static int	find_events(const char *queue, TimestampTz now, int64 **ids);
 static bool hand_out(Broadcast *broadcast);
 
 /* The scheduler starts: nobody has told what is there since. */
@@ -103,9 +103,12 @@ queues_of_slot(EvschedStore store, int slot)
 {
 	MemoryContext context = CurrentMemoryContext;
 	List	   *queues = NIL;
+	char		name[EVSCHED_QUEUE_BYTES + 1];
 	EvschedCaller caller;
 	uint64		n;
 
+	if (slot != EVSCHED_NO_SLOT && evsched_queue_copy_name(slot, name))
+		return list_make1(pstrdup(name));
 	evsched_statement_begin(&caller);
 	n = evsched_statement_read(EVSCHED_STMT_FOR_ALL_QUEUES, NULL);
 	for (uint64 i = 0; i < n; i++)
@@ -133,10 +136,10 @@ run_queue(Broadcast *broadcast, int slot, const char *queue)
 	broadcast->left |= evsched_setting_is_halted(queue);
 	if (evsched_setting_is_halted(queue))
 		return;
-	n = find_events(queue, &ids);
+	broadcast->now = GetCurrentTimestamp();
+	n = find_events(queue, broadcast->now, &ids);
 	evsched_hand_find_all(&broadcast->hands, slot, queue);
 	evsched_table_open_for_write(&broadcast->table, "evsched turn");
-	broadcast->now = GetCurrentTimestamp();
 	broadcast->hands.now = broadcast->now;
 	broadcast->gate = (EvschedGate) {.queue = queue};
 	for (int i = 0; i < n && broadcast->handed < MAX_EVENTS; i++)
@@ -153,17 +156,17 @@ run_queue(Broadcast *broadcast, int slot, const char *queue)
 	evsched_table_close(&broadcast->table);
 }
 
-/* The first ones, by due time, of those that are not paused. */
+/* Those that are due, and the first that will be, unless they are paused. */
 static int
-find_events(const char *queue, int64 **ids)
+find_events(const char *queue, TimestampTz now, int64 **ids)
 {
-	Datum		name = CStringGetTextDatum(queue);
+	Datum		values[] = {CStringGetTextDatum(queue), TimestampTzGetDatum(now)};
 	EvschedCaller caller;
 	int			n;
 
 	*ids = palloc(sizeof(int64) * MAX_EVENTS);
 	evsched_statement_begin(&caller);
-	n = evsched_statement_read(EVSCHED_STMT_FOR_ALL_FIRST, &name);
+	n = evsched_statement_read(EVSCHED_STMT_FOR_ALL_FIRST, values);
 	Assert(n <= MAX_EVENTS);
 	for (int i = 0; i < n; i++)
 	{

@@ -90,7 +90,14 @@ evsched_crew_runs_low(const EvschedListener *crew)
 void
 evsched_crew_enqueue(EvschedLease *lease)
 {
+	EvschedListener *crew = evsched_listener_get(lease->listener);
+
 	evsched_lease_enqueue(lease);
+	/* A role that waits is to have a worker, even while others keep its pool full. */
+	if (evsched_staff_find_idle(crew->store, crew->role) == EVSCHED_NO_SLOT &&
+		evsched_staff_count(crew->store, crew->role, EVSCHED_STAFF_STARTING) == 0 &&
+		evsched_queue_get(lease->queue)->database != EVSCHED_NO_SLOT)
+		evsched_database_want_staff(evsched_queue_get(lease->queue)->database);
 	evsched_crew_dispatch(lease->store, lease->queue,
 						  evsched_listener_get(lease->listener)->queue_name);
 }
@@ -290,7 +297,6 @@ assign(EvschedLease *lease, int worker, const char *pool)
 	staff->stop = EVSCHED_STAFF_NO_STOP;
 	evsched_staff_set_state(worker, EVSCHED_STAFF_BUSY);
 	evsched_staff_wake(worker);
-	crew->failures = 0;
 	if (queue->starving && evsched_crew_runs_low(crew))
 	{
 		queue->starving = false;

@@ -29,6 +29,7 @@ typedef struct Holder
 {
 	bool		exists;
 	bool		series;
+	bool		job;
 	int32		owner;			/* 0: none */
 	EvschedPlace place;
 } Holder;
@@ -165,7 +166,8 @@ insert_with_key(EvschedTable *table, const EvschedEntry *entry, bool *kept)
 
 		CHECK_FOR_INTERRUPTS();
 		holder = lock_holder(table, entry);
-		if (holder.exists && !evsched_right_sees(caller.user, holder.owner, entry->queue))
+		if (holder.exists && !(holder.job ? evsched_right_is_member(caller.user, holder.owner) :
+							   evsched_right_sees(caller.user, holder.owner, entry->queue)))
 			refuse_key(entry);
 		if (holder.exists && (entry->on_conflict == EVSCHED_ON_CONFLICT_ERROR ||
 							  holder.series != entry->series))
@@ -238,6 +240,7 @@ lock_holder(EvschedTable *table, const EvschedEntry *entry)
 	holder.owner = DatumGetInt32(evsched_statement_value(0, 2, &isnull));
 	holder.place.due_at = DatumGetTimestampTz(evsched_statement_value(0, 3, &isnull));
 	holder.series = DatumGetBool(evsched_statement_value(0, 4, &isnull)) && !isnull;
+	holder.job = DatumGetBool(evsched_statement_value(0, 5, &isnull));
 	evsched_effect_due(table->store, entry->queue, holder.place);
 	evsched_effect_back(table->store, entry->queue, holder.place);
 	return holder;

@@ -50,6 +50,7 @@ evsched_failure_record(EvschedFailure *failure, bool wait)
 	EvschedVerdict verdict = EVSCHED_KEEP;
 	EvschedAttempt attempt = EVSCHED_ATTEMPT_DONE;
 	int64		id = failure->record.event_id;
+	bool		found;
 
 	evsched_table_open_for_write(&table, "evsched run");
 	if (wait)
@@ -61,11 +62,13 @@ evsched_failure_record(EvschedFailure *failure, bool wait)
 		evsched_table_close(&table);
 		return attempt;
 	}
-	if (verdict == EVSCHED_KEEP && evsched_table_find(&table, id))
+	found = verdict != EVSCHED_KEEP || evsched_table_find(&table, id);
+	if (verdict == EVSCHED_KEEP && found)
 		note_row(&table, failure);
-	if (failure->counts)
+	/* Where the event is gone, the run may have succeeded just before. */
+	if (failure->counts && found)
 		evsched_effect_count(table.store, failure->record.pool, EVSCHED_COUNT_FAILED, 1);
-	if (failure->record.state == EVSCHED_RUN_LOST)
+	if (failure->record.state == EVSCHED_RUN_LOST && found)
 		evsched_effect_count(table.store, failure->record.pool, EVSCHED_COUNT_LOST, 1);
 	if (verdict == EVSCHED_DELETE)
 		bury(&table, failure);

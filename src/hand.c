@@ -246,6 +246,9 @@ evsched_hand_offer_job(EvschedHands *hands, EvschedTable *table, const char *poo
 			evsched_hand_count_jobs(hands, role);
 	}
 	LWLockRelease(evsched_lease_lock);
+	/* Nobody says when there is a slot. */
+	if (hand.ref.slot == EVSCHED_NO_SLOT)
+		return EVSCHED_OFFER_HELD;
 	if (share <= 0)
 	{
 		hands->waiting_roles = list_append_unique_oid(hands->waiting_roles, role);

@@ -47,9 +47,12 @@ static Asked *asked;			/* by slot */
 static int64 look_after_starting(int64 clock);
 static int	list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next);
 static int	workers_lacking(const EvschedListener *crew);
+static int	count_of_role(EvschedStore store, Oid role);
 static bool hire(EvschedStore store, Oid role);
 static bool is_room(EvschedStore store, Oid role);
-static void make_room(Oid role);
+static void make_room(EvschedStore store, Oid role);
+static bool is_like(const EvschedStaff *staff, EvschedStore store, Oid role);
+static int	longest_busy(EvschedStore store, Oid role);
 
 void
 evsched_hire_start(void)
@@ -76,7 +79,7 @@ evsched_hire_run(EvschedStore store, int database, int64 clock)
 			lacks[i].workers--;
 		if (lacks[i].workers == 0)
 			continue;
-		make_room(lacks[i].role);
+		make_room(store, lacks[i].role);
 		evsched_database_lack_staff(database);
 		next = Min(next, clock + RETRY_PAUSE);
 	}
@@ -152,16 +155,32 @@ list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next)
 	return n;
 }
 
-/* As many as could run one of its jobs and are neither there nor on their way. */
+/*
+ * As many as could run one of its jobs, or one that waits for its turn, and are neither
+ * there nor on their way; no more than the role may have.
+ */
 static int
 workers_lacking(const EvschedListener *crew)
 {
 	int			room = evsched_pool_size(crew->queue_name) -
 		evsched_staff_running(crew->store, crew->queue_name);
-
-	return Min(crew->num_queued, room) -
+	int			lacking = Min(crew->num_queued, Max(room, 1)) -
 		evsched_staff_count(crew->store, crew->role, EVSCHED_STAFF_IDLE) -
 		evsched_staff_count(crew->store, crew->role, EVSCHED_STAFF_STARTING);
+
+	if (evsched_max_role_workers > 0)
+		lacking = Min(lacking, evsched_max_role_workers - count_of_role(crew->store, crew->role));
+	return lacking;
+}
+
+static int
+count_of_role(EvschedStore store, Oid role)
+{
+	int			n = 0;
+
+	for (int state = EVSCHED_STAFF_STARTING; state <= EVSCHED_STAFF_LEAVING; state++)
+		n += evsched_staff_count(store, role, state);
+	return n;
 }
 
 /* Asks the postmaster for a worker of a role; false when there is no room for it. */
@@ -195,18 +214,17 @@ hire(EvschedStore store, Oid role)
 static bool
 is_room(EvschedStore store, Oid role)
 {
-	int			of_role = 0;
-
-	if (evsched_staff_count_all() >= evsched_max_workers)
-		return false;
-	for (int state = EVSCHED_STAFF_STARTING; state <= EVSCHED_STAFF_LEAVING; state++)
-		of_role += evsched_staff_count(store, role, state);
-	return evsched_max_role_workers == 0 || of_role < evsched_max_role_workers;
+	return evsched_staff_count_all() < evsched_max_workers &&
+		(evsched_max_role_workers == 0 ||
+		 count_of_role(store, role) < evsched_max_role_workers);
 }
 
-/* The worker of another role that has had nothing to do for the longest time leaves. */
+/*
+ * The worker of another role or database that has had nothing to do for the longest time
+ * leaves; if all are busy, one of them when it has done its job.
+ */
 static void
-make_room(Oid role)
+make_room(EvschedStore store, Oid role)
 {
 	int			longest = EVSCHED_NO_SLOT;
 
@@ -215,7 +233,7 @@ make_room(Oid role)
 	{
 		EvschedStaff *staff = evsched_staff_get(i);
 
-		if (staff->state == EVSCHED_STAFF_IDLE && staff->role != role &&
+		if (staff->state == EVSCHED_STAFF_IDLE && !is_like(staff, store, role) &&
 			(longest == EVSCHED_NO_SLOT || staff->since < evsched_staff_get(longest)->since))
 			longest = i;
 	}
@@ -224,5 +242,33 @@ make_room(Oid role)
 		evsched_staff_set_state(longest, EVSCHED_STAFF_LEAVING);
 		evsched_staff_wake(longest);
 	}
+	else if ((longest = longest_busy(store, role)) != EVSCHED_NO_SLOT)
+		evsched_staff_get(longest)->last_job = true;
 	LWLockRelease(evsched_lease_lock);
+}
+
+static bool
+is_like(const EvschedStaff *staff, EvschedStore store, Oid role)
+{
+	return staff->role == role && evsched_store_equal(staff->store, store);
+}
+
+/* Of the busy workers of others the oldest, unless one is about to leave already. */
+static int
+longest_busy(EvschedStore store, Oid role)
+{
+	int			oldest = EVSCHED_NO_SLOT;
+
+	for (int i = 0; i < evsched_staff_slots(); i++)
+	{
+		EvschedStaff *staff = evsched_staff_get(i);
+
+		if (staff->state == EVSCHED_STAFF_LEAVING || staff->last_job)
+			return EVSCHED_NO_SLOT;
+		if (staff->state == EVSCHED_STAFF_BUSY && !is_like(staff, store, role) &&
+			(oldest == EVSCHED_NO_SLOT ||
+			 staff->hired_at < evsched_staff_get(oldest)->hired_at))
+			oldest = i;
+	}
+	return oldest;
 }

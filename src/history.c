@@ -9,6 +9,7 @@
 
 #include "history.h"
 
+#include "access/xact.h"
 #include "commands/sequence.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -130,7 +131,8 @@ write_down(const EvschedRecord *run, EvschedStatement statement)
 
 	evsched_statement_begin(&caller);
 	add(run, statement);
-	if (run->state != EVSCHED_RUN_RUNNING)
+	/* With an old snapshot one runs into what others have pruned. */
+	if (run->state != EVSCHED_RUN_RUNNING && !IsolationUsesXactSnapshot())
 	{
 		if (run->recurring != 0)
 			prune_series(run);

@@ -158,10 +158,9 @@ before_statement(Node *node)
 {
 	if (changes_roles(node))
 		roles_changed = true;
-	else if (IsA(node, GrantStmt) && (((GrantStmt *) node)->objtype == OBJECT_SCHEMA ||
-									  ((GrantStmt *) node)->objtype == OBJECT_DATABASE))
+	else if (IsA(node, GrantStmt) && ((GrantStmt *) node)->objtype == OBJECT_SCHEMA)
 	{
-		/* Who is let in to the schema or the database again is served again. */
+		/* Who is let in to the schema again is served again. */
 		if (evsched_store_exists())
 			evsched_effect_recheck(evsched_store_here());
 	}
@@ -178,7 +177,10 @@ changes_roles(Node *node)
 {
 	return IsA(node, CreateRoleStmt) || IsA(node, GrantRoleStmt) ||
 		IsA(node, DropRoleStmt) || IsA(node, AlterRoleStmt) ||
-		(IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_ROLE);
+		(IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_ROLE) ||
+	/* Who is let in to a database, perhaps another one, is served again. */
+		(IsA(node, GrantStmt) && ((GrantStmt *) node)->objtype == OBJECT_DATABASE) ||
+		(IsA(node, AlterOwnerStmt) && ((AlterOwnerStmt *) node)->objectType == OBJECT_DATABASE);
 }
 
 static bool

@@ -533,7 +533,7 @@ find_free(void)
 	for (int slot = 0; slot < evsched_max_listeners; slot++)
 	{
 		if (slots[slot].crew && slots[slot].state == EVSCHED_LISTENER_JOINED &&
-			slots[slot].unconfirmed == 0)
+			slots[slot].unconfirmed == 0 && slots[slot].start_at == 0)
 		{
 			drop_from_ring(slot);
 			free_listener(slot);

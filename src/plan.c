@@ -23,6 +23,7 @@
 static const char *const missed_words[] = {"once", "skip", "all"};
 static const char *const overlap_words[] = {"skip", "queue", "parallel"};
 
+static void log_unknown_zone(int64 series, const char *zone);
 static pg_tz *find_zone(const EvschedTerms *terms);
 static TimestampTz first_time(const EvschedPlan *plan, const EvschedTerms *terms,
 							  TimestampTz now);
@@ -134,10 +135,30 @@ evsched_plan_lock(EvschedPlan *plan, int64 series, EvschedStatement lock)
 									 DatumGetTimestampTz(start_at));
 	else
 		evsched_recurrence_of_cron(&plan->recurrence, text_to_cstring(word_at(3)));
+	/* Who hands out events must not fail because one series can no longer be read. */
+	if (lock == EVSCHED_STMT_SERIES_SHARE && !evsched_zone_is_known(text_to_cstring(word_at(4))))
+	{
+		log_unknown_zone(series, text_to_cstring(word_at(4)));
+		return false;
+	}
 	plan->recurrence.zone = evsched_zone_find(text_to_cstring(word_at(4)));
 	plan->missed = evsched_plan_missed(word_at(5));
 	plan->overlap = evsched_plan_overlap(word_at(6));
 	return true;
+}
+
+/* Its events wait until the zone is there again, or the series is posted anew. */
+static void
+log_unknown_zone(int64 series, const char *zone)
+{
+	static bool logged = false;
+
+	if (!logged)
+		ereport(LOG,
+				(errmsg("evsched: series " INT64_FORMAT " waits: time zone \"%s\" is not known here",
+						series, evsched_arg_clip(zone)),
+				 errhint("Install it with the system's or the server's time zones, or post the series again with another.")));
+	logged = true;
 }
 
 /* Where nobody knows the server's zone, periods of hours can do without one. */

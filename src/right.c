@@ -110,6 +110,9 @@ evsched_right_sees_row(TupleTableSlot *row)
 {
 	char		queue[EVSCHED_QUEUE_BYTES + 1];
 
+	/* Jobs are their owners', whether or not their pool is one by now. */
+	if (evsched_event_is_job(row))
+		return evsched_right_is_member(GetUserId(), evsched_event_owner(row));
 	evsched_event_queue(row, queue);
 	return evsched_right_sees(GetUserId(), evsched_event_owner(row), queue);
 }
@@ -255,17 +258,18 @@ evsched_sql_may_work(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(!OidIsValid(role) || evsched_right_may_work(role));
 }
 
-/* _sees(owner, queue) */
+/* _sees(owner, queue); without a queue: of a job */
 Datum
 evsched_sql_sees(PG_FUNCTION_ARGS)
 {
 	char		queue[EVSCHED_QUEUE_BYTES + 1];
 
+	int32		owner = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
+
 	if (PG_ARGISNULL(1))
-		PG_RETURN_BOOL(false);
+		PG_RETURN_BOOL(evsched_right_is_member(GetUserId(), owner));
 	text_to_cstring_buffer(PG_GETARG_TEXT_PP(1), queue, sizeof(queue));
-	PG_RETURN_BOOL(evsched_right_sees(GetUserId(), PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0),
-									  queue));
+	PG_RETURN_BOOL(evsched_right_sees(GetUserId(), owner, queue));
 }
 
 static void

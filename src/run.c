@@ -122,7 +122,6 @@ evsched_run_task(EvschedStore store, Oid role, const EvschedTask *task)
 	{
 		ErrorData  *volatile error = NULL;
 
-		EVSCHED_STOP("run begun");
 		PG_TRY();
 		{
 			execute(run);
@@ -231,11 +230,16 @@ static void
 tell_begin(const Run *run)
 {
 	EvschedStaff *staff = evsched_staff_get(evsched_staff_mine());
+	EvschedListener *crew = evsched_listener_get(run->task.crew);
 	int64		late = run->record.started_at - run->task.due_at;
 
+	/* From now on it may be stopped by its number. */
+	cancellable = true;
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	staff->run_id = run->record.id;
 	staff->started_at = run->record.started_at;
+	if (crew->crew && crew->role == run->role)
+		crew->failures = 0;
 	if (!TIMESTAMP_NOT_FINITE(run->task.due_at))
 	{
 		evsched_lateness_add(&staff->lateness, late);
@@ -304,7 +308,7 @@ execute(Run *run)
 	pgstat_report_activity(STATE_RUNNING, run->script.sql);
 	debug_query_string = run->script.sql;
 	current = run;
-	cancellable = true;
+	EVSCHED_STOP("run begun");
 	run->before = measure();
 	arm_timeout(run);
 	/* What an error tells of where it came up is the job's. */
@@ -317,7 +321,7 @@ execute(Run *run)
 		write_down_begin(run);
 	evsched_script_run(&run->script);
 	EVSCHED_STOP("run done");
-	disable_all_timeouts(false);
+	/* Its time goes on: what triggers are deferred to the commit is its, too. */
 	finish(run);
 	EVSCHED_STOP("run recorded");
 	evsched_process_end();

@@ -191,7 +191,8 @@ map_file(void)
 	int			fd = open(FILE_NAME, O_RDWR | O_CREAT, pg_file_create_mode);
 	void	   *area = MAP_FAILED;
 
-	if (fd >= 0 && ftruncate(fd, size) == 0)
+	/* What the disk has no room for must not be found out by writing to it. */
+	if (fd >= 0 && (errno = posix_fallocate(fd, 0, size)) == 0)
 		area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (area == MAP_FAILED)
 		ereport(LOG,

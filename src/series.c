@@ -142,7 +142,8 @@ evsched_series_pause(int64 series, bool paused)
 			refuse_stale();
 	}
 	if (found)
-		evsched_statement_run(EVSCHED_STMT_SERIES_PAUSE, values, nulls);
+		evsched_statement_run(paused ? EVSCHED_STMT_SERIES_PAUSE : EVSCHED_STMT_SERIES_RESUME,
+							  values, NULL);
 	evsched_statement_end(&caller);
 	return found;
 }

@@ -234,6 +234,7 @@ evsched_staff_release(int slot)
 {
 	slots[slot].generation++;
 	slots[slot].pid = 0;
+	slots[slot].last_job = false;
 	evsched_staff_set_state(slot, EVSCHED_STAFF_FREE);
 }
 

@@ -56,6 +56,7 @@ typedef struct EvschedStaff
 	int64		run_id;			/* 0: the run has not begun */
 	TimestampTz started_at;		/* of the run */
 	EvschedStaffStop stop;
+	bool		last_job;		/* it leaves when it has done this one */
 
 	TimestampTz hired_at;
 	int64		num_runs;

@@ -269,7 +269,8 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	},
 	[EVSCHED_STMT_KEY_LOCK] = {
 		SPI_OK_SELECT, 2, {TEXTOID, TEXTOID},
-		"SELECT id, owner, due_at, recurring OPERATOR(pg_catalog.=) id FROM evsched.event"
+		"SELECT id, owner, due_at, recurring OPERATOR(pg_catalog.=) id, command IS NOT NULL"
+		" FROM evsched.event"
 		" WHERE queue OPERATOR(pg_catalog.=) $1 AND key OPERATOR(pg_catalog.=) $2"
 		" FOR UPDATE"
 	},
@@ -378,12 +379,19 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		SPI_OK_SELECT, 0, {0},
 		"SELECT DISTINCT queue FROM evsched.event WHERE for_all"
 	},
+	/* What is due by $2, and the first after it. */
 	[EVSCHED_STMT_FOR_ALL_FIRST] = {
-		SPI_OK_SELECT, 1, {TEXTOID},
-		"SELECT id FROM evsched.event"
+		SPI_OK_SELECT, 2, {TEXTOID, TIMESTAMPTZOID},
+		"(SELECT id FROM evsched.event"
 		" WHERE for_all AND queue OPERATOR(pg_catalog.=) $1"
+		" AND due_at OPERATOR(pg_catalog.<=) $2"
 		" AND paused IS NOT TRUE AND recurring IS DISTINCT FROM id"
-		" ORDER BY due_at, id LIMIT 1000"
+		" ORDER BY due_at, id LIMIT 999)"
+		" UNION ALL (SELECT id FROM evsched.event"
+		" WHERE for_all AND queue OPERATOR(pg_catalog.=) $1"
+		" AND due_at OPERATOR(pg_catalog.>) $2"
+		" AND paused IS NOT TRUE AND recurring IS DISTINCT FROM id"
+		" ORDER BY due_at, id LIMIT 1)"
 	},
 	[EVSCHED_STMT_SERIES_SAVE] = {
 		SPI_OK_INSERT, 7,
@@ -439,6 +447,12 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" SELECT ctid FROM evsched.event WHERE recurring OPERATOR(pg_catalog.=) $1"
 		" AND id OPERATOR(pg_catalog.<>) $1 AND paused IS DISTINCT FROM $2"
 		" FOR UPDATE SKIP LOCKED))"
+	},
+	/* Here nobody's is passed over: it would stay paused. */
+	[EVSCHED_STMT_SERIES_RESUME] = {
+		SPI_OK_UPDATE, 1, {INT8OID},
+		"UPDATE evsched.event SET paused = NULL WHERE recurring OPERATOR(pg_catalog.=) $1"
+		" AND id OPERATOR(pg_catalog.<>) $1 AND paused"
 	},
 	/* None may stand behind the one that waits. */
 	[EVSCHED_STMT_SERIES_UNPLAN] = {

@@ -15,6 +15,7 @@
 #include "catalog/namespace.h"
 #include "commands/async.h"
 #include "commands/prepare.h"
+#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
@@ -151,7 +152,7 @@ done(const EvschedTask *task, bool succeeded)
 	}
 	staff->run_id = 0;
 	staff->busy += evsched_lease_clock() - staff->since;
-	evsched_staff_set_state(evsched_staff_mine(), evsched_staff_is_stale() ?
+	evsched_staff_set_state(evsched_staff_mine(), staff->last_job || evsched_staff_is_stale() ?
 							EVSCHED_STAFF_LEAVING : EVSCHED_STAFF_IDLE);
 	evsched_crew_dispatch(store, task->queue, task->pool);
 	if (task->suspect)
@@ -173,6 +174,7 @@ clean_session(void)
 	Async_UnlistenAll();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
+	ResetSequenceCaches();
 	evsched_process_end();
 }
 

@@ -26,16 +26,22 @@
 
 #define EPOCH_SECONDS	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * INT64CONST(86400))
 
+bool
+evsched_zone_is_known(const char *name)
+{
+	pg_tz	   *zone = name[0] == '\0' ? NULL : pg_tzset(name);
+
+	return zone != NULL && pg_tz_acceptable(zone);
+}
+
 /* The zone of that name; raises 22023. */
 pg_tz *
 evsched_zone_find(const char *name)
 {
-	pg_tz	   *zone = name[0] == '\0' ? NULL : pg_tzset(name);
-
-	if (zone == NULL || !pg_tz_acceptable(zone))
+	if (!evsched_zone_is_known(name))
 		evsched_arg_refuse(psprintf("unknown time zone: \"%s\"", evsched_arg_clip(name)),
 						   "Give a name of pg_timezone_names, such as 'Europe/Berlin' or 'UTC'.");
-	return zone;
+	return pg_tzset(name);
 }
 
 /* The stretch that an instant lies in, from that instant on. */

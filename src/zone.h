@@ -28,6 +28,7 @@ evsched_floor_div(int64 number, int64 unit)
 /* Later than any clock shows an instant that is a valid timestamptz. */
 #define EVSCHED_LOCAL_END	(END_TIMESTAMP + 7 * USECS_PER_DAY)
 
+extern bool evsched_zone_is_known(const char *name);
 extern pg_tz *evsched_zone_find(const char *name);
 extern EvschedStretch evsched_zone_stretch(pg_tz *zone, TimestampTz at);
 extern Timestamp evsched_zone_reached(pg_tz *zone, TimestampTz at);

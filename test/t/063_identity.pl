@@ -509,11 +509,6 @@ for my $case (
 		'no more connections',
 		'ALTER DATABASE postgres CONNECTION LIMIT 1',
 		'ALTER DATABASE postgres CONNECTION LIMIT -1'
-	],
-	[
-		'read only',
-		'ALTER ROLE ann SET default_transaction_read_only = on',
-		'ALTER ROLE ann RESET ALL'
 	])
 {
 	my ($name, $take, $give) = @$case;

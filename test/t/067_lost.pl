@@ -90,6 +90,51 @@ $jobs->has_runs($failing, 'failed failed', 'it runs again');
 $jobs->becomes("SELECT count(*) FROM evsched.dead_event WHERE id = $failing", 1, 'and dies again');
 is($ann->sql("SELECT evsched.discard(ARRAY[$failing])"), 1, 'and its owner throws it away');
 
+# What a role sets for its sessions holds for its next jobs, and never for what is written
+# down of them; and the bookkeeping of a run is no part of its snapshot.
+for my $setting ("default_transaction_read_only = on",
+	"default_transaction_isolation = 'repeatable read'",
+	"default_transaction_isolation = 'serializable'")
+{
+	$jobs->sql("ALTER ROLE ann SET $setting");
+	my @ids = map { $jobs->enqueue('SELECT 1/0', session => $ann, max_retries => 1, retry_delay => '0') } 1 .. 20;
+	my $ids = join(', ', @ids);
+	$jobs->becomes("SELECT count(*) FROM evsched.dead_event WHERE id IN ($ids)", 20, "$setting: they die");
+	is($jobs->sql("SELECT string_agg(DISTINCT state || sqlstate, ' ') FROM evsched.run WHERE event_id IN ($ids)"),
+		'failed22012', 'of their own error');
+	$jobs->has_runs($jobs->enqueue('SELECT 1', session => $ann), 'succeeded', 'another one does not');
+}
+$jobs->sql('ALTER ROLE ann RESET ALL');
+
+# A role is not kept waiting by another that keeps the pool full.
+my $long = $jobs->enqueue('SELECT pg_sleep(0.05)', session => $ann, pool => 'active');
+my $bobs = $jobs->enqueue('SELECT 1', session => $bob, pool => 'active');
+my @anns = map { $jobs->enqueue('SELECT pg_sleep(0.02)', session => $ann, pool => 'active') } 1 .. 40;
+$jobs->wait_gone($bobs, @anns);
+cmp_ok($jobs->sql("SELECT count(*) FROM evsched.run WHERE event_id > $bobs AND pool = 'active'
+		AND started_at < (SELECT started_at FROM evsched.run WHERE event_id = $bobs)"),
+	'<=', 20, 'a role that has no worker gets one while another keeps the pool full');
+
+# A job is its owner's when its pool is no pool any more.
+my $later = $ann->sql(q(SELECT evsched.after('1 hour', 'SELECT 1', pool => 'work', key => 'k')));
+$server->append_conf('postgresql.conf', "evsched.pools = 'active:1, passive:2'");
+$server->reload;
+$jobs->becomes("SELECT current_setting('evsched.pools')", 'active:1, passive:2', 'a pool is gone');
+wait_until(sub { $bob->sql("SELECT current_setting('evsched.pools')") eq 'active:1, passive:2' }, 'also for bob');
+is($bob->sql("SELECT count(*) FROM evsched.events WHERE id = $later"), 0, 'others do not see its jobs');
+is($bob->sql("SELECT evsched.cancel($later)"), 'f', 'nor can they cancel them');
+is($bob->try(q(SELECT evsched.post('1', queue => 'work', key => 'k')))->{sqlstate}, '42501', 'nor take their keys');
+is($ann->sql("SELECT evsched.cancel($later)"), 't', 'but their owner can');
+
+# A series whose time zone is gone waits; others go on.
+my $lost_zone = $jobs->sql(q(SELECT evsched.every('20 ms', 'SELECT 1', key => 'zone')));
+$jobs->sql("UPDATE evsched.recurrence SET time_zone = 'Nowhere/Gone' WHERE id = $lost_zone");
+my $scheduler = scheduler_pid($server);
+wait_until(sub { PostgreSQL::Test::Utils::slurp_file($server->logfile) =~ /time zone "Nowhere.Gone" is not known/ }, 'the log to say so');
+$jobs->has_runs($jobs->enqueue('SELECT 1'), 'succeeded', 'a series without its time zone is in nobody\'s way');
+is(scheduler_pid($server), $scheduler, 'the scheduler lives');
+$jobs->sql("SELECT evsched.cancel($lost_zone)");
+
 # Messages are not for pools, not even plain ones.
 $jobs->sql(q(SELECT evsched.grant_usage('ann', bulk => true)));
 my $plain = $ann->try(q(INSERT INTO evsched.event (queue, payload) VALUES ('passive', '1')));
