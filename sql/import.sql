@@ -50,6 +50,9 @@ BEGIN
         ELSE
             BEGIN
                 EXECUTE format('SET LOCAL ROLE %I', job.username);
+                IF NOT has_schema_privilege('evsched', 'USAGE') THEN
+                    RAISE EXCEPTION 'role % may not use evsched, see evsched.grant_usage', job.username;
+                END IF;
                 SELECT s.id, 'is here already' INTO id, note FROM evsched.series s
                 WHERE s.queue = 'passive' AND s.key = job_key;
                 IF id IS NOT NULL THEN

@@ -4,7 +4,7 @@
  *		size.
  *
  * Runs in the session that posts, in its transaction.  Series of jobs are posted
- * by series.c.
+ * by every.c.
  */
 #include "postgres.h"
 
