@@ -94,8 +94,8 @@ evsched_crew_enqueue(EvschedLease *lease)
 
 	evsched_lease_enqueue(lease);
 	/* A role that waits is to have a worker, even while others keep its pool full. */
-	if (evsched_staff_find_idle(crew->store, crew->role) == EVSCHED_NO_SLOT &&
-		evsched_staff_count(crew->store, crew->role, EVSCHED_STAFF_STARTING) == 0 &&
+	if (crew->num_queued == 1 &&
+		!evsched_staff_serves(crew->store, crew->role, crew->queue_name) &&
 		evsched_queue_get(lease->queue)->database != EVSCHED_NO_SLOT)
 		evsched_database_want_staff(evsched_queue_get(lease->queue)->database);
 	evsched_crew_dispatch(lease->store, lease->queue,

@@ -38,14 +38,15 @@ typedef struct Asked
 typedef struct Lack
 {
 	Oid			role;
-	int			queue;
 	int			workers;
+	int			of_role;		/* that it has already */
 } Lack;
 
 static Asked *asked;			/* by slot */
 
 static int64 look_after_starting(int64 clock);
 static int	list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next);
+static int	compare_lacks(const void *a, const void *b);
 static int	workers_lacking(const EvschedListener *crew);
 static int	count_of_role(EvschedStore store, Oid role);
 static bool hire(EvschedStore store, Oid role);
@@ -126,7 +127,7 @@ look_after_starting(int64 clock)
 	return next;
 }
 
-/* The crews of a store whose jobs wait for workers that are to be started now. */
+/* The crews of a store whose jobs wait for workers, those of roles with the fewest first. */
 static int
 list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next)
 {
@@ -149,24 +150,38 @@ list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next)
 			evsched_queue_touch(crew->queue);
 		}
 		else if (workers_lacking(crew) > 0)
-			lacks[n++] = (Lack) {crew->role, crew->queue, workers_lacking(crew)};
+			lacks[n++] = (Lack) {
+				.role = crew->role,
+				.workers = workers_lacking(crew),
+				.of_role = count_of_role(store, crew->role)
+			};
 	}
 	LWLockRelease(evsched_lease_lock);
+	qsort(lacks, n, sizeof(Lack), compare_lacks);
 	return n;
 }
 
+static int
+compare_lacks(const void *a, const void *b)
+{
+	return ((const Lack *) a)->of_role - ((const Lack *) b)->of_role;
+}
+
 /*
- * As many as could run one of its jobs, or one that waits for its turn, and are neither
- * there nor on their way; no more than the role may have.
+ * As many as could run one of its jobs and are neither there nor on their way; one that
+ * waits for its turn, if others keep the pool full; no more than the role may have.
  */
 static int
 workers_lacking(const EvschedListener *crew)
 {
 	int			room = evsched_pool_size(crew->queue_name) -
 		evsched_staff_running(crew->store, crew->queue_name);
-	int			lacking = Min(crew->num_queued, Max(room, 1)) -
+	int			lacking = Min(crew->num_queued, room) -
 		evsched_staff_count(crew->store, crew->role, EVSCHED_STAFF_IDLE) -
 		evsched_staff_count(crew->store, crew->role, EVSCHED_STAFF_STARTING);
+
+	if (room <= 0 && crew->num_queued > 0)
+		lacking = evsched_staff_serves(crew->store, crew->role, crew->queue_name) ? 0 : 1;
 
 	if (evsched_max_role_workers > 0)
 		lacking = Min(lacking, evsched_max_role_workers - count_of_role(crew->store, crew->role));

@@ -277,6 +277,21 @@ evsched_staff_count_all(void)
 	return n;
 }
 
+/* Has a role a worker that runs a job of that pool, or could soon? */
+bool
+evsched_staff_serves(EvschedStore store, Oid role, const char *pool)
+{
+	for (int i = 0; i < evsched_staff_slots(); i++)
+	{
+		if (slots[i].role != role || !evsched_store_equal(slots[i].store, store))
+			continue;
+		if (slots[i].state == EVSCHED_STAFF_STARTING || slots[i].state == EVSCHED_STAFF_IDLE ||
+			(slots[i].state == EVSCHED_STAFF_BUSY && strcmp(slots[i].task.pool, pool) == 0))
+			return true;
+	}
+	return false;
+}
+
 /* Is an event run whose last run was lost? */
 bool
 evsched_staff_runs_suspect(EvschedStore store)

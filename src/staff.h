@@ -92,6 +92,7 @@ extern int	evsched_staff_reserve(EvschedStore store, Oid role);
 extern void evsched_staff_release(int slot);
 extern int	evsched_staff_find_idle(EvschedStore store, Oid role);
 extern int	evsched_staff_count(EvschedStore store, Oid role, EvschedStaffState state);
+extern bool evsched_staff_serves(EvschedStore store, Oid role, const char *pool);
 extern bool evsched_staff_runs_suspect(EvschedStore store);
 extern int	evsched_staff_running(EvschedStore store, const char *pool);
 extern int	evsched_staff_number(EvschedStore store, const char *pool);

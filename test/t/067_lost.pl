@@ -115,6 +115,19 @@ cmp_ok($jobs->sql("SELECT count(*) FROM evsched.run WHERE event_id > $bobs AND p
 		AND started_at < (SELECT started_at FROM evsched.run WHERE event_id = $bobs)"),
 	'<=', 20, 'a role that has no worker gets one while another keeps the pool full');
 
+# Nor by one that has all the workers there may be.
+$server->append_conf('postgresql.conf', 'evsched.max_workers = 2');
+$server->reload;
+$jobs->becomes(q(SELECT current_setting('evsched.max_workers')), 2, 'two workers in all');
+my @first = map { $jobs->enqueue('SELECT pg_sleep(0.02)', session => $ann, pool => 'work') } 1 .. 10;
+$jobs->wait_gone($first[0]);
+push @first, map { $jobs->enqueue('SELECT pg_sleep(0.02)', session => $ann, pool => 'work') } 1 .. 150;
+my $small = $jobs->enqueue('SELECT 1', session => $bob);
+$jobs->wait_gone($small, @first);
+cmp_ok($jobs->sql("SELECT count(*) FROM evsched.run WHERE event_id >= $first[0] AND pool = 'work'
+		AND started_at > (SELECT started_at FROM evsched.run WHERE event_id = $small)"),
+	'>=', 10, 'a role gets a worker while another has all');
+
 # A job is its owner's when its pool is no pool any more.
 my $later = $ann->sql(q(SELECT evsched.after('1 hour', 'SELECT 1', pool => 'work', key => 'k')));
 $server->append_conf('postgresql.conf', "evsched.pools = 'active:1, passive:2'");
