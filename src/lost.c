@@ -37,6 +37,8 @@ evsched_lost_settle(EvschedStore store, int64 clock)
 	bool		more;
 	bool		all = true;
 
+	if (!evsched_run_slot_any_lost(store))
+		return PG_INT64_MAX;
 	evsched_process_begin();
 	n = evsched_run_slot_list_lost(store, clock, &slots, &more);
 	slots = n == 0 ? NULL : memcpy(MemoryContextAlloc(TopMemoryContext, sizeof(int) * n),

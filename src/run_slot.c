@@ -128,6 +128,18 @@ evsched_run_slot_leave(void)
 	return running;
 }
 
+/* Was a run of the store cut off?  Who loses one tells the scheduler afterwards. */
+bool
+evsched_run_slot_any_lost(EvschedStore store)
+{
+	for (int i = 0; slots != NULL && i < num_slots(); i++)
+	{
+		if (slots[i].state >= EVSCHED_RUN_SLOT_LOST && evsched_store_equal(slots[i].store, store))
+			return true;
+	}
+	return false;
+}
+
 /* The slots of a store's runs that were cut off; more: others were just now. */
 int
 evsched_run_slot_list_lost(EvschedStore store, int64 clock, int **list, bool *more)

@@ -39,6 +39,7 @@ extern void evsched_run_slot_attach(void *area, bool found);
 extern void evsched_run_slot_begin(const EvschedRunSlot *run);
 extern void evsched_run_slot_end(void);
 extern bool evsched_run_slot_leave(void);
+extern bool evsched_run_slot_any_lost(EvschedStore store);
 extern int	evsched_run_slot_list_lost(EvschedStore store, int64 clock, int **slots, bool *more);
 extern EvschedRunSlot evsched_run_slot_get(int slot);
 extern void evsched_run_slot_settle(int slot);
