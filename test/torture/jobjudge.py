@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import scene
 from book import NEVER
-from judge import BLUR, GRACE
+from judge import BLUR
 
 LOST_OFTEN = 3          # evsched.max_lost_runs
 
@@ -50,7 +50,7 @@ class JobJudge:
 
     def once_more(self, number, event):
         """How many of its runs may have been followed by one more: moved in the meantime."""
-        return sum(any(began - GRACE <= run.ended and run.began <= ended + GRACE
+        return sum(any(began - BLUR <= run.ended and run.began <= ended + BLUR
                        for run in self.runs_of[number] if run.ended is not None)
                    for began, ended in self.moves(event))
 
@@ -80,6 +80,14 @@ class JobJudge:
         for key, of_key in self.book.keys.items():
             if key[0] in scene.POOLS and of_key["ends"] > unclear[key]:
                 yield None, f"{key}: more were cancelled than there were"
+
+    def runs_as_told(self):
+        """Whoever was told that a job comes at another time, for him it does."""
+        for number, event, job in self.jobs():
+            last = max((run.began for run in self.runs_of[number]), default=0)
+            for _, _, call, tx in event.moves:
+                if last < call and not event.ends and job.key is None:
+                    yield number, f"was given another time by {tx.name}, and has not come"
 
     def first_parts(self):
         """What a job has committed on its way to the end."""

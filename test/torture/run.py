@@ -14,7 +14,8 @@ held against the promises (judge.py) in the end.
 What it cannot see: a loss of power, for what is written stays in the memory of the machine;
 that an event with max_retries 0 was lost, when a session it may have been sent to was lost
 as well; a late event that comes after all, but for the queue of single.py; what becomes of
-an event with a key that was changed by its key, other than by count; order.
+an event with a key that was changed by its key, other than by count; order; that somebody's
+jobs wait for long, while those of others that were due later are run.
 """
 import glob
 import os
@@ -308,7 +309,9 @@ class Run:
                 ("nothing comes early", judge.not_early()),
                 ("what comes is what was posted and committed", judge.as_posted()),
                 ("no wake-up is lost", judge.woken()),
-                ("each job has its effect once, or is dead or cancelled and has none", jobs.once()),
+                ("each job has its effect once, or is dead or cancelled and has none",
+                 jobs.once()),
+                ("a job that is rescheduled runs then", jobs.runs_as_told()),
                 ("what a job commits on its way stands before its end", jobs.first_parts()),
                 ("no job is run that was rolled back, cancelled or replaced before, or early",
                  jobs.nothing_undue()),

@@ -19,7 +19,8 @@ has failed.
 SETUP = """
 CREATE TABLE torture.effect (
     event bigint, run bigint, series bigint, version text, kind text, who name, login name,
-    due timestamptz, planned timestamptz, tries int, began timestamptz, clean boolean, alone boolean);
+    due timestamptz, planned timestamptz, tries int, began timestamptz, clean boolean,
+    alone boolean);
 CREATE INDEX ON torture.effect (event);
 CREATE TABLE torture.beat (
     series bigint, event bigint, version text, planned timestamptz, at timestamptz);
