@@ -165,8 +165,8 @@ class Run:
 
     def is_drained(self):
         """
-        Series are cancelled.  What would never become due is cancelled, and what is held for long confirmed:
-        whoever was to do it may have been killed.
+        Series are cancelled, as is what would never become due, and what is held for long
+        is confirmed: whoever was to do it may have been killed.
         """
         for event, in self.ask("SELECT id FROM evsched.series UNION"
                                " SELECT id FROM evsched.event WHERE due_at = 'infinity'"):
