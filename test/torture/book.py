@@ -46,6 +46,36 @@ class Post:
 
 
 @dataclass
+class Job:
+    """One version of a job."""
+    event: int
+    version: str
+    pool: str
+    key: str
+    max: int
+    spec: dict                  # what it is to do: workshop.py
+    role: str
+    low: float                  # due between these
+    high: float
+    how: str
+    tx: Transaction
+
+
+@dataclass
+class Series:
+    """One version of a series."""
+    event: int
+    version: str
+    queue: str
+    key: str
+    role: str
+    grid: list                  # origin, period, first: microseconds
+    overlap: str                # of messages: None
+    missed: str
+    tx: Transaction
+
+
+@dataclass
 class Delivery:
     """An event has been handed to a client."""
     word: str                   # got, take, receive or fetch
@@ -77,6 +107,9 @@ class Event:
     touches: list = field(default_factory=list)     # (what, call) that found it there
     rejects: int = 0
     deliveries: list = field(default_factory=list)
+    jobs: list = field(default_factory=list)
+    series: list = field(default_factory=list)
+    shifts: list = field(default_factory=list)      # of a series: grids
 
 
 class Book:
@@ -94,6 +127,7 @@ class Book:
         self.deaf = []
         self.waits = []
         self.errors = []
+        self.extras = set()         # (series, event) of run_now
         self.marks = marks
         self.acked = []             # names of those whose commit was acknowledged
         self.rolled = []
@@ -186,7 +220,7 @@ class Book:
             handle = getattr(self, "settle_" + word)
             if word in ("take", "receive", "fetch"):
                 handle(tx, word, *what, call)
-            elif word == "post":
+            elif word in ("post", "job", "series"):
                 handle(tx, *what)
             elif tx.how == "committed":
                 handle(tx, *what, call)
@@ -198,6 +232,28 @@ class Book:
             self.versions[version] = post
         else:
             self.rolled_versions[version] = post
+
+    def settle_job(self, tx, event, version, *rest):
+        job = Job(event, version, *rest, tx)
+        if tx.how == "committed":
+            self.events[event].jobs.append(job)
+            self.versions[version] = job
+        else:
+            self.rolled_versions[version] = job
+
+    def settle_series(self, tx, event, version, *rest):
+        series = Series(event, version, *rest, tx)
+        if tx.how == "committed":
+            self.events[event].series.append(series)
+            self.versions[version] = series
+        else:
+            self.rolled_versions[version] = series
+
+    def settle_extra(self, tx, series, occurrences, call):
+        self.extras |= {(series, occurrence) for occurrence in occurrences}
+
+    def settle_shift(self, tx, event, grid, call):
+        self.events[event].shifts.append(grid)
 
     def settle_delivery(self, tx, word, event, version, n, due, retries, queue, _, call):
         conn = self.connections[tx.conn]

@@ -13,18 +13,22 @@ import psycopg2
 
 import scene
 from bystander import Deaf, Finisher, Holder
+from foreman import Foreman
+from jobber import Jobber
 from ledger import Ledger
 from listener import Listener
 from meddler import Meddler
 from orders import Orders
 from poster import Poster
 from puller import Receiver, Taker, Teller
+from serial import Beater, Serial
 from session import Lost, Session
 from single import Single
 
 KINDS = {"poster": Poster, "listener": Listener, "teller": Teller, "taker": Taker,
          "receiver": Receiver, "meddler": Meddler, "single": Single, "holder": Holder,
-         "finisher": Finisher, "deaf": Deaf}
+         "finisher": Finisher, "deaf": Deaf, "jobber": Jobber, "foreman": Foreman,
+         "serial": Serial, "beater": Beater}
 
 
 def main(name, path, seed):

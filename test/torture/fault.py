@@ -6,6 +6,9 @@ import os
 import signal
 import time
 
+import psycopg2
+
+import scene
 from server import PATIENCE, switches_of, wait_until
 from session import Lost
 
@@ -17,17 +20,22 @@ class Fault:
         self.clients = clients
         self.random = session.random
         self.counts = {}
+        self.sizes = {}             # of the pools: the largest they have had
         self.killed = set()         # processes of the server that we killed
         # by the whim (scene.py) that allows them
         self.kinds = {
             "crash": {
                 self.kill_scheduler: 3, self.kill_launcher: 1, self.kill_listener: 3,
                 self.kill_poster: 3, self.kill_puller: 3, self.stop_immediate: 2,
-                self.restart_fast: 2, self.kill_postmaster: 2},
+                self.restart_fast: 2, self.kill_postmaster: 2, self.kill_worker: 4},
             "soft": {
                 self.terminate_scheduler: 5, self.terminate_launcher: 2,
                 self.terminate_sessions: 6, self.kill_clients: 5, self.freeze_scheduler: 4,
-                self.freeze_session: 4, self.freeze_client: 4}}
+                self.freeze_session: 4, self.freeze_client: 4, self.terminate_workers: 6,
+                self.freeze_worker: 3},
+            "steer": {
+                self.resize_pools: 2, self.stop_and_start: 2, self.force_stop: 3,
+                self.pause_pool: 3}}
 
     def strike(self, whims):
         """One fault, if the whims allow any; notes what and when."""
@@ -98,7 +106,12 @@ class Fault:
 
     def kill_puller(self):
         self.crash(self.random.choice(["torture taker%", "torture receiver%", "torture teller%",
-                                       "torture meddler%"]))
+                                       "torture meddler%", "torture jobber%",
+                                       "torture foreman%", "torture serial%",
+                                       "torture beater%"]))
+
+    def kill_worker(self):
+        self.crash("evsched worker")
 
     # It is asked to end: the others go on.
 
@@ -117,6 +130,51 @@ class Fault:
         pids = self.processes("torture %")
         for pid in self.random.sample(pids, min(len(pids), self.random.randint(1, 6))):
             send(pid, signal.SIGTERM)
+
+    def terminate_workers(self):
+        pids = self.processes("evsched worker")
+        for pid in self.random.sample(pids, min(len(pids), self.random.randint(1, 3))):
+            send(pid, signal.SIGTERM)
+
+    # What is handed out is told by those who may.
+
+    def resize_pools(self):
+        sizes = {"active": 1, "passive": self.random.choice([1, 2, 4, 6]),
+                 "work": self.random.choice([1, 2])}
+        self.sizes = {pool: max(size, self.sizes.get(pool, 0)) for pool, size in sizes.items()}
+        self.ask("ALTER SYSTEM SET evsched.pools = %s",
+                 (", ".join(f"{pool}:{size}" for pool, size in sizes.items()),))
+        self.ask("SELECT pg_reload_conf()")
+
+    def stop_and_start(self):
+        self.halt("SELECT evsched.stop(make_interval(secs => %s))",
+                  (self.random.choice([0, 0.1, 1]),))
+
+    def force_stop(self):
+        self.halt("SELECT evsched.force_stop()")
+
+    def halt(self, sql, args=None):
+        self.insist(sql, args)
+        time.sleep(self.random.uniform(0, 0.7))
+        self.insist("SELECT evsched.start()")
+
+    def insist(self, sql, args=None):
+        """Asks for what the scheduler has to do, which may have to come back before."""
+        def is_done():
+            try:
+                self.ask(sql, args)
+            except psycopg2.Error as error:
+                if error.pgcode != "55000":
+                    raise
+                return False
+            return True
+        wait_until(is_done, "the scheduler to answer")
+
+    def pause_pool(self):
+        pool = self.random.choice(scene.POOLS)
+        self.ask("SELECT evsched.pause_queue(%s)", (pool,))
+        time.sleep(self.random.uniform(0, 1))
+        self.ask("SELECT evsched.resume_queue(%s)", (pool,))
 
     # Clients die without a word.
 
@@ -149,6 +207,11 @@ class Fault:
     def freeze_scheduler(self):
         for pid in self.processes("evsched scheduler"):
             self.freeze(pid, self.random.uniform(0.05, 1))
+
+    def freeze_worker(self):
+        pids = self.processes("evsched worker")
+        if pids:
+            self.freeze(self.random.choice(pids), self.random.uniform(0.05, 1))
 
     def freeze_session(self):
         pids = self.processes("torture %")

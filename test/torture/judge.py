@@ -84,7 +84,8 @@ class Judge:
             if post.key is not None and not event.ends and number not in self.dead:
                 balance[post.queue, post.key] += 1
         for key, of_key in self.book.keys.items():
-            balance[key] -= of_key["ends"]
+            if key[0] not in scene.POOLS:
+                balance[key] -= of_key["ends"]
         return balance.items()
 
     # 2

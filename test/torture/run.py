@@ -14,7 +14,8 @@ held against the promises (judge.py) in the end.
 What it cannot see: a loss of power, for what is written stays in the memory of the machine;
 that an event with max_retries 0 was lost, when a session it may have been sent to was lost
 as well; a late event that comes after all, but for the queue of single.py; what becomes of
-an event with a key that was changed by its key, other than by count; order.
+an event with a key that was changed by its key, other than by count; order; that somebody's
+jobs wait for long, while those of others that were due later are run.
 """
 import glob
 import os
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager
 
 import psycopg2
@@ -30,9 +32,11 @@ import psycopg2
 import ledger
 import scene
 import serverlog
+import workshop
 from book import Book
 from clients import Clients
 from fault import Fault
+from jobjudge import LOST_OFTEN, JobJudge
 from judge import Judge
 from ledger import Ledger
 from orders import Orders
@@ -69,12 +73,20 @@ class Run:
             "restart_after_crash": "on",
             "max_connections": 60,
             "max_prepared_transactions": 30,
+            "max_worker_processes": dice.choice([8, 24, 24]),
             "checkpoint_timeout": "30s",
             "deadlock_timeout": "100ms",
             "autovacuum_naptime": "5s",
             "evsched.write_timeout": "1s",
             "evsched.max_listeners": 64,
             "evsched.max_notify_usage": 0.0001,         # of 8 GB, which nobody can fill
+            "evsched.max_lost_runs": LOST_OFTEN,
+            "evsched.max_workers": dice.choice([4, 64, 64]),
+            "evsched.max_role_workers": dice.choice([0, 0, 2]),
+            "evsched.worker_idle_timeout": dice.choice(["100ms", "2s", "1min"]),
+            "evsched.max_catch_up": 100000,
+            "evsched.history_keep": 10000000,
+            "evsched.history_rows": 10000000,
             "evsched.max_queues": dice.choice([3, 4096, 4096]),
             "evsched.max_leases": dice.choice([100, 2000]),
             "evsched.max_unconfirmed_bytes": dice.choice(["16kB", "128kB"])}
@@ -91,6 +103,13 @@ class Run:
         self.ask("CREATE TABLE torture.mark (tx text PRIMARY KEY, answer boolean)")
         self.ask("CREATE TABLE torture.taken (id bigint)")
         self.ask("CREATE TABLE torture.work (id bigint)")
+        self.ask(workshop.SETUP)
+        for role in scene.ROLES[1:]:
+            self.ask(workshop.GRANTS.format(role=role))
+        self.ask(f"SET ROLE {scene.HANDLED}")
+        self.ask(workshop.HANDLER)
+        self.ask("RESET ROLE")
+        self.fault.resize_pools()
 
     def torment(self):
         """One round after another, until the time is over or something is stuck."""
@@ -118,20 +137,42 @@ class Run:
         """Nobody begins anything new: what there is, must come to its end."""
         self.clients.tell("drain")
         try:
+            self.see_alive()
             wait_until(self.is_drained, "the queues to be empty", DRAIN_PATIENCE)
             wait_until(self.nothing_held, "all leases to be over", DRAIN_PATIENCE)
         except TimeoutError as error:
             self.stuck += [(None, f"in round {self.rounds + 1}: {error}"), *self.show_stuck()]
 
+    def see_alive(self):
+        """Each series that is there puts something forth, and is not paused."""
+        began = time.time()
+        def dormant():
+            return [number for number, in self.ask(
+                "SELECT id FROM evsched.series s WHERE NOT EXISTS"
+                " (SELECT FROM torture.effect WHERE series = s.id AND began > to_timestamp(%s))"
+                " AND NOT EXISTS"
+                " (SELECT FROM torture.beat WHERE series = s.id AND at > to_timestamp(%s))",
+                (began, began))]
+        def all_alive():
+            self.ask("SELECT evsched.resume(id) FROM evsched.series WHERE paused")
+            return not dormant()
+        try:
+            wait_until(all_alive, "all series to put something forth", DRAIN_PATIENCE)
+        except TimeoutError as error:
+            self.stuck += [(None, f"in round {self.rounds + 1}: {error}")]
+            self.stuck += [(number, "is a series that puts nothing forth")
+                           for number in dormant()]
+
     def is_drained(self):
         """
-        What would never become due is cancelled, and what is held for long confirmed:
-        whoever was to do it may have been killed.
+        Series are cancelled, as is what would never become due, and what is held for long
+        is confirmed: whoever was to do it may have been killed.
         """
-        for event, in self.ask("SELECT id FROM evsched.event WHERE due_at = 'infinity'"):
+        for event, in self.ask("SELECT id FROM evsched.series UNION"
+                               " SELECT id FROM evsched.event WHERE due_at = 'infinity'"):
             self.end_event("cancel", event)
-        for event, in self.ask("SELECT id FROM evsched.events"
-                               " WHERE deadline > clock_timestamp() + interval '1 min'"):
+        for event, in self.ask("SELECT id FROM evsched.events WHERE command IS NULL AND"
+                               " deadline > clock_timestamp() + interval '1 min'"):
             self.end_event("confirm", event)
         return self.count("pg_prepared_xacts") + self.count("evsched.event") == 0
 
@@ -156,8 +197,10 @@ class Run:
                             " node, pid, deadline, clock_timestamp()"
                             " FROM evsched.events ORDER BY due_at LIMIT 20"):
             yield row[0], "is stuck: " + ", ".join(map(str, row))
-        for row in self.ask("SELECT * FROM evsched.queues"):
-            yield None, "queue: " + ", ".join(map(str, row))
+        for table in ("evsched.queues", "evsched.stat_worker",
+                      "evsched.run WHERE state = 'running'"):
+            for row in self.ask(f"SELECT * FROM {table}"):
+                yield None, f"{table}: " + ", ".join(map(str, row))
 
     def nothing_leaks(self):
         """Every slot there is can be used again."""
@@ -248,6 +291,10 @@ class Run:
         live, taken, worked = ([number for number, in self.ask(f"SELECT id FROM {table}")]
                                for table in ("evsched.event", "torture.taken", "torture.work"))
         judge = Judge(book, dead, set(live), taken, worked)
+        jobs = JobJudge(book, {
+            "effects": self.rows(workshop.EFFECTS), "beats": self.rows(workshop.BEATS),
+            "runs": self.rows(workshop.RUNS), "dead": self.rows(workshop.DEAD)},
+            set(live), self.fault.sizes)
         for name, complaints in (
                 ("the server keeps what it has acknowledged", judge.server_keeps_word()),
                 ("no event is lost", judge.not_lost()),
@@ -262,11 +309,43 @@ class Run:
                 ("nothing comes early", judge.not_early()),
                 ("what comes is what was posted and committed", judge.as_posted()),
                 ("no wake-up is lost", judge.woken()),
+                ("each job has its effect once, or is dead or cancelled and has none",
+                 jobs.once()),
+                ("a job that is rescheduled runs then", jobs.runs_as_told()),
+                ("what a job commits on its way stands before its end", jobs.first_parts()),
+                ("no job is run that was rolled back, cancelled or replaced before, or early",
+                 jobs.nothing_undue()),
+                ("a job is dead when it has failed for good or was lost too often",
+                 jobs.dead_for_good()),
+                ("one runs in pool active, no job twice at a time, no more than a pool holds",
+                 jobs.alone()),
+                ("each job is run as who posted it, in a clean session", jobs.as_owner()),
+                ("the records of runs agree with the effects", jobs.recorded()),
+                ("each body follows its op once, each handler a death", jobs.followed()),
+                ("series keep to their plans, and nothing of them comes twice", jobs.on_grid()),
+                ("with missed 'all' nothing of a series is left out", jobs.complete()),
+                ("series go on until they are cancelled, and then are silent", jobs.silent()),
                 ("no statement fails that should not", judge.no_errors()),
                 ("the server's log shows no crash and no error of evsched",
                  serverlog.complaints(self.server.log, self.fault.killed))):
             self.verdict(name, complaints)
         self.tell_figures(book, dead)
+        self.tell_jobs(jobs)
+
+    def rows(self, sql):
+        """As JSON has them, by the names of their columns."""
+        return [row for row, in self.ask(f"SELECT to_jsonb(q) FROM ({sql}) q")]
+
+    @staticmethod
+    def tell_jobs(jobs):
+        def figures(values):
+            return ", ".join(f"{value} {count}" for value, count in sorted(Counter(values).items()))
+        print(f"# {sum(1 for _ in jobs.jobs())} jobs, {len(jobs.dead)} dead; effects: "
+              + figures(effect.kind for effect in jobs.effects))
+        print("# runs: " + figures(run.state for run in jobs.runs) + "; series: "
+              + f"{sum(bool(event.series) for event in jobs.book.events.values())}, with "
+              + f"{sum(effect.series is not None for effect in jobs.effects)} jobs"
+              + f" and {len(jobs.beats)} messages")
 
     def tell_figures(self, book, dead):
         posted = [event for _, event in book.events.items() if event.posts]

@@ -12,6 +12,9 @@ ENDED = re.compile(r"\(PID (\d+)\) was terminated by signal (\d+)")
 LEAVING = re.compile(r"terminating (background worker|connection)|"
                      r"the database system is (shutting down|in recovery)|NOTIFY queue is")
 
+# How the jobs of the run fail (workshop.py): told to, by run_timeout, or stopped.
+FAILING = re.compile(r"torture: as it was told to|canceling statement due to")
+
 
 def complaints(path, killed):
     """killed: the processes of the server that the run has killed itself."""
@@ -29,6 +32,6 @@ def complaint(line, killed):
     if ended and not (int(ended[1]) in killed and ended[2] == "9"):
         return line
     found = LINE.match(line)
-    if found and found["kind"].startswith("evsched") and not LEAVING.search(found["text"]):
-        return line
-    return None
+    if not found or not found["kind"].startswith("evsched") or LEAVING.search(found["text"]):
+        return None
+    return None if FAILING.search(found["text"]) else line
