@@ -139,6 +139,29 @@ evsched_crew_dispatch_all(EvschedStore store, Oid role)
 	}
 }
 
+/* The same in the pool in which a job of the role has waited for the longest time. */
+void
+evsched_crew_dispatch_oldest(EvschedStore store, Oid role)
+{
+	EvschedLease *oldest = NULL;
+
+	for (int slot = 0; slot < evsched_max_listeners; slot++)
+	{
+		EvschedListener *crew = evsched_listener_get(slot);
+		EvschedLease *lease;
+
+		if (crew->state != EVSCHED_LISTENER_JOINED || !crew->crew || crew->num_queued == 0 ||
+			crew->role != role || !evsched_store_equal(crew->store, store))
+			continue;
+		lease = evsched_lease_first_queued(slot);
+		if (oldest == NULL || lease->serial < oldest->serial)
+			oldest = lease;
+	}
+	if (oldest != NULL)
+		evsched_crew_dispatch(store, oldest->queue,
+							  evsched_listener_get(oldest->listener)->queue_name);
+}
+
 /* There may be other pools now, of other sizes. */
 void
 evsched_crew_refit(EvschedStore store)

@@ -16,6 +16,7 @@ extern bool evsched_crew_runs_low(const EvschedListener *crew);
 extern void evsched_crew_enqueue(EvschedLease *lease);
 extern void evsched_crew_dispatch(EvschedStore store, int queue, const char *pool);
 extern void evsched_crew_dispatch_all(EvschedStore store, Oid role);
+extern void evsched_crew_dispatch_oldest(EvschedStore store, Oid role);
 extern void evsched_crew_refit(EvschedStore store);
 extern void evsched_crew_recall(int queue, const char *pool, Oid role);
 extern void evsched_crew_delay(EvschedStore store, Oid role, int64 clock);

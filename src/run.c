@@ -192,6 +192,8 @@ prepare(Run *run)
 	EvschedRunSlot mark;
 	bool		may;
 
+	/* Before it is looked at: who cancels it after that cancels what is being run. */
+	run->record.started_at = GetCurrentTimestamp();
 	begin_own();
 	evsched_table_open(&table);
 	may = evsched_store_equal(table.store, run->store) &&
@@ -207,7 +209,6 @@ prepare(Run *run)
 	if (!may)
 		return false;
 
-	run->record.started_at = GetCurrentTimestamp();
 	mark = (EvschedRunSlot) {
 		.store = run->store,
 		.event_id = run->task.event_id,

@@ -24,6 +24,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/portal.h"
+#include "utils/snapmgr.h"
 
 #include "crew.h"
 #include "database.h"
@@ -33,6 +34,9 @@
 #include "run_slot.h"
 #include "shared.h"
 #include "staff.h"
+
+/* After so many runs a worker takes the oldest job of its role, in whatever pool. */
+#define RUNS_IN_POOL	16
 
 static EvschedStore store;
 static Oid	role;
@@ -154,6 +158,9 @@ done(const EvschedTask *task, bool succeeded)
 	staff->busy += evsched_lease_clock() - staff->since;
 	evsched_staff_set_state(evsched_staff_mine(), staff->last_job || evsched_staff_is_stale() ?
 							EVSCHED_STAFF_LEAVING : EVSCHED_STAFF_IDLE);
+	/* The role's jobs in other pools must not wait for ever for those in this one. */
+	if (staff->num_runs % RUNS_IN_POOL == 0)
+		evsched_crew_dispatch_oldest(store, role);
 	evsched_crew_dispatch(store, task->queue, task->pool);
 	if (task->suspect)
 		evsched_crew_refit(store);
@@ -167,6 +174,8 @@ static void
 clean_session(void)
 {
 	evsched_process_begin();
+	/* Temporary objects are removed from the catalogs. */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	PortalHashTableDeleteAll();
 	SetPGVariable("session_authorization", NIL, false);
 	ResetAllOptions();
@@ -175,6 +184,7 @@ clean_session(void)
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
 	ResetSequenceCaches();
+	PopActiveSnapshot();
 	evsched_process_end();
 }
 
