@@ -42,7 +42,7 @@ static const char *const state_words[] = {
 	[EVSCHED_RUN_LOST] = "lost"
 };
 
-static bool is_running(int64 id, Oid role);
+static int64 running_now(int64 id, Oid role);
 static void write_down(const EvschedRecord *run, EvschedStatement statement);
 static void add(const EvschedRecord *run, EvschedStatement statement);
 static void prune_series(const EvschedRecord *run);
@@ -81,24 +81,30 @@ evsched_sql_result(PG_FUNCTION_ARGS)
 	bool		nulls[3] = {true, true, true};
 	HeapTuple	tuple;
 	Datum		id = PG_ARGISNULL(0) ? Int64GetDatum(0) : PG_GETARG_DATUM(0);
+	int64		running;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	desc = BlessTupleDesc(desc);
 	evsched_store_require_current();
 	evsched_statement_begin(&caller);
-	if (is_running(DatumGetInt64(id), caller.user))
-	{
-		values[0] = CStringGetTextDatum(state_words[EVSCHED_RUN_RUNNING]);
-		nulls[0] = false;
-	}
-	else if (evsched_statement_run(EVSCHED_STMT_RUN_LAST, &id, NULL) > 0)
+	running = running_now(DatumGetInt64(id), caller.user);
+	if (evsched_statement_run(EVSCHED_STMT_RUN_LAST, &id, NULL) > 0)
 	{
 		bool		isnull;
 		int32		owner = DatumGetInt32(evsched_statement_value(0, 5, &isnull));
 
+		/* What has just been written down may still be taken for running. */
+		if (DatumGetInt64(evsched_statement_value(0, 1, &isnull)) >= running)
+			running = 0;
 		for (int i = 0; i < 3 && evsched_right_is_member(caller.user, owner); i++)
 			values[i] = evsched_statement_value(0, i + 2, &nulls[i]);
+	}
+	if (running != 0)
+	{
+		values[0] = CStringGetTextDatum(state_words[EVSCHED_RUN_RUNNING]);
+		nulls[0] = false;
+		nulls[1] = nulls[2] = true;
 	}
 	/* SPI's memory goes away with the end. */
 	tuple = SPI_copytuple(heap_form_tuple(desc, values, nulls));
@@ -106,21 +112,24 @@ evsched_sql_result(PG_FUNCTION_ARGS)
 	return HeapTupleGetDatum(tuple);
 }
 
-/* Is the event, or one of the series, being run just now, by a worker of the role's? */
-static bool
-is_running(int64 id, Oid role)
+/* The run of the event, or of one of the series, by a worker of the role's; 0: none. */
+static int64
+running_now(int64 id, Oid role)
 {
 	EvschedStaff *staff;
-	bool		running = false;
+	int64		running = 0;
 	int			n;
 
 	if (!evsched_shared_ready())
-		return false;
+		return 0;
 	n = evsched_staff_list(evsched_store_here(), &staff);
-	for (int i = 0; i < n && !running; i++)
-		running = staff[i].state == EVSCHED_STAFF_BUSY && staff[i].run_id != 0 &&
+	for (int i = 0; i < n; i++)
+	{
+		if (staff[i].state == EVSCHED_STAFF_BUSY &&
 			(staff[i].task.event_id == id || staff[i].task.recurring == id) &&
-			evsched_is_member(role, staff[i].role);
+			evsched_is_member(role, staff[i].role))
+			running = Max(running, staff[i].run_id);
+	}
 	return running;
 }
 
