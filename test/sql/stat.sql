@@ -140,7 +140,7 @@ SELECT succeeded - :succeeded AS succeeded, failed - :failed AS failed, lost FRO
 SELECT bool_and(runs = (SELECT sum(n) FROM unnest(lateness_counts) n)) AS all_late,
        bool_and(lateness_p50 <= lateness_p99 AND lateness_p99 <= lateness_max) AS quantiles,
        bool_and(lateness_bounds = (SELECT lateness_bounds FROM evsched.stat_scheduler)) AS bounds,
-       bool_and(pid > 0 AND started_at < now() AND busy_ms > 0) AS alive, bool_or(failed > 0) AS failed
+       bool_and(pid > 0 AND started_at < now()) AND bool_or(busy_ms > 0) AS alive, bool_or(failed > 0) AS failed
 FROM evsched.stat_worker WHERE role = current_user;
 
 DELETE FROM evsched.event WHERE queue ~ '^st';
