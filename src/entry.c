@@ -8,12 +8,12 @@
  */
 #include "postgres.h"
 
+#include "entry.h"
+
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-
-#include "entry.h"
 
 #include "arg.h"
 #include "effect.h"

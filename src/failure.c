@@ -10,9 +10,7 @@
 
 #include "failure.h"
 
-#include "fmgr.h"
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
@@ -22,13 +20,9 @@
 #include "effect.h"
 #include "entry.h"
 #include "guc.h"
-#include "job.h"
 #include "pool.h"
-#include "role.h"
 #include "setting.h"
 #include "statement.h"
-
-PG_FUNCTION_INFO_V1(evsched_sql_on_error);
 
 static EvschedVerdict decide(EvschedTable *table, void *failure);
 static EvschedVerdict decide_lost(EvschedTable *table);
@@ -76,28 +70,6 @@ evsched_failure_record(EvschedFailure *failure, bool wait)
 	evsched_effect_finish(table.store, id, failure->serial);
 	evsched_table_close(&table);
 	return EVSCHED_ATTEMPT_DONE;
-}
-
-/* on_error(command) */
-Datum
-evsched_sql_on_error(PG_FUNCTION_ARGS)
-{
-	Datum		values[2] = {ObjectIdGetDatum(GetUserId())};
-	EvschedCaller caller;
-
-	PreventCommandIfReadOnly("evsched.on_error()");
-	evsched_store_require_current();
-	if (!PG_ARGISNULL(0))
-		values[1] = PointerGetDatum(evsched_job_command(fcinfo, 0, "command"));
-	evsched_statement_begin(&caller);
-	evsched_statement_run(EVSCHED_STMT_HANDLER_REMOVE, values, NULL);
-	if (!PG_ARGISNULL(0))
-	{
-		values[0] = Int32GetDatum(evsched_role_number(evsched_store_here(), caller.user));
-		evsched_statement_run(EVSCHED_STMT_HANDLER_SET, values, NULL);
-	}
-	evsched_statement_end(&caller);
-	PG_RETURN_VOID();
 }
 
 /* Who has moved the event meanwhile, or the job itself, has the last word. */

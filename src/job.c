@@ -1,7 +1,7 @@
 /*
  * job.c
- *		Posting jobs, events with a command: after, enqueue, next, work; and
- *		size.
+ *		Posting jobs, events with a command: after, enqueue, next, work; size;
+ *		and what is run when one fails: on_error.
  *
  * Runs in the session that posts, in its transaction.  Series of jobs are posted
  * by every.c.
@@ -22,7 +22,9 @@
 #include "lease.h"
 #include "pool.h"
 #include "right.h"
+#include "role.h"
 #include "shared.h"
+#include "statement.h"
 
 static Datum post_with_body(FunctionCallInfo fcinfo, const char *pool, const char *function);
 static void require_login(void);
@@ -32,6 +34,7 @@ PG_FUNCTION_INFO_V1(evsched_sql_enqueue);
 PG_FUNCTION_INFO_V1(evsched_sql_next);
 PG_FUNCTION_INFO_V1(evsched_sql_work);
 PG_FUNCTION_INFO_V1(evsched_sql_size);
+PG_FUNCTION_INFO_V1(evsched_sql_on_error);
 
 /*
  * after(delay, command, payload, pool, key, max_retries, on_conflict, retry_delay,
@@ -102,6 +105,28 @@ evsched_sql_size(PG_FUNCTION_ARGS)
 	}
 	evsched_table_close(&table);
 	PG_RETURN_INT64(size);
+}
+
+/* on_error(command) */
+Datum
+evsched_sql_on_error(PG_FUNCTION_ARGS)
+{
+	Datum		values[2] = {ObjectIdGetDatum(GetUserId())};
+	EvschedCaller caller;
+
+	PreventCommandIfReadOnly("evsched.on_error()");
+	evsched_store_require_current();
+	if (!PG_ARGISNULL(0))
+		values[1] = PointerGetDatum(evsched_job_command(fcinfo, 0, "command"));
+	evsched_statement_begin(&caller);
+	evsched_statement_run(EVSCHED_STMT_HANDLER_REMOVE, values, NULL);
+	if (!PG_ARGISNULL(0))
+	{
+		values[0] = Int32GetDatum(evsched_role_number(evsched_store_here(), caller.user));
+		evsched_statement_run(EVSCHED_STMT_HANDLER_SET, values, NULL);
+	}
+	evsched_statement_end(&caller);
+	PG_RETURN_VOID();
 }
 
 /* A command that is to be run; raises 22023 where there is none. */
