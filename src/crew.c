@@ -31,6 +31,7 @@
 #define FIRST_DELAY		(100 * INT64CONST(1000))
 #define LAST_DELAY		(60 * USECS_PER_SEC)
 
+static bool is_crew(const EvschedListener *listener, EvschedStore store);
 static bool is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool);
 static EvschedLease *choose(EvschedStore store, int queue, const char *pool, int *worker,
 							bool *lacking);
@@ -133,8 +134,7 @@ evsched_crew_dispatch_all(EvschedStore store, Oid role)
 	{
 		EvschedListener *crew = evsched_listener_get(slot);
 
-		if (crew->state == EVSCHED_LISTENER_JOINED && crew->crew && crew->num_queued > 0 &&
-			crew->role == role && evsched_store_equal(crew->store, store))
+		if (is_crew(crew, store) && crew->role == role && crew->num_queued > 0)
 			evsched_crew_dispatch(store, crew->queue, crew->queue_name);
 	}
 }
@@ -150,8 +150,7 @@ evsched_crew_dispatch_oldest(EvschedStore store, Oid role)
 		EvschedListener *crew = evsched_listener_get(slot);
 		EvschedLease *lease;
 
-		if (crew->state != EVSCHED_LISTENER_JOINED || !crew->crew || crew->num_queued == 0 ||
-			crew->role != role || !evsched_store_equal(crew->store, store))
+		if (!is_crew(crew, store) || crew->role != role || crew->num_queued == 0)
 			continue;
 		lease = evsched_lease_first_queued(slot);
 		if (oldest == NULL || lease->serial < oldest->serial)
@@ -170,8 +169,7 @@ evsched_crew_refit(EvschedStore store)
 	{
 		EvschedListener *crew = evsched_listener_get(slot);
 
-		if (crew->state != EVSCHED_LISTENER_JOINED || !crew->crew || crew->num_queued == 0 ||
-			!evsched_store_equal(crew->store, store))
+		if (!is_crew(crew, store) || crew->num_queued == 0)
 			continue;
 		if (evsched_pool_exists(crew->queue_name))
 			evsched_crew_dispatch(store, crew->queue, crew->queue_name);
@@ -207,8 +205,7 @@ evsched_crew_delay(EvschedStore store, Oid role, int64 clock)
 	{
 		EvschedListener *crew = evsched_listener_get(slot);
 
-		if (crew->state != EVSCHED_LISTENER_JOINED || !crew->crew || crew->role != role ||
-			!evsched_store_equal(crew->store, store))
+		if (!is_crew(crew, store) || crew->role != role)
 			continue;
 		crew->start_at = clock + Min(FIRST_DELAY << Min(crew->failures, 20), LAST_DELAY);
 		crew->failures++;
@@ -229,12 +226,18 @@ evsched_crew_list_stalled(EvschedStore store, Oid *roles)
 	{
 		EvschedListener *crew = evsched_listener_get(slot);
 
-		if (crew->state == EVSCHED_LISTENER_JOINED && crew->crew && crew->failures > 0 &&
-			(crew->num_queued > 0 || crew->start_at != 0) &&
-			evsched_store_equal(crew->store, store))
+		if (is_crew(crew, store) && crew->failures > 0 &&
+			(crew->num_queued > 0 || crew->start_at != 0))
 			roles[n++] = crew->role;
 	}
 	return n;
+}
+
+static bool
+is_crew(const EvschedListener *listener, EvschedStore store)
+{
+	return listener->state == EVSCHED_LISTENER_JOINED && listener->crew &&
+		evsched_store_equal(listener->store, store);
 }
 
 static bool

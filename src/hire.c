@@ -137,6 +137,7 @@ list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next)
 	for (int i = 0; i < evsched_max_listeners; i++)
 	{
 		EvschedListener *crew = evsched_listener_get(i);
+		int			lacking;
 
 		if (crew->state != EVSCHED_LISTENER_JOINED || !crew->crew ||
 			!evsched_store_equal(crew->store, store))
@@ -149,10 +150,10 @@ list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next)
 			crew->start_at = 0;
 			evsched_queue_touch(crew->queue);
 		}
-		else if (workers_lacking(crew) > 0)
+		else if ((lacking = workers_lacking(crew)) > 0)
 			lacks[n++] = (Lack) {
 				.role = crew->role,
-				.workers = workers_lacking(crew),
+				.workers = lacking,
 				.of_role = count_of_role(store, crew->role)
 			};
 	}
@@ -182,7 +183,6 @@ workers_lacking(const EvschedListener *crew)
 
 	if (room <= 0 && crew->num_queued > 0)
 		lacking = evsched_staff_serves(crew->store, crew->role, crew->queue_name) ? 0 : 1;
-
 	if (evsched_max_role_workers > 0)
 		lacking = Min(lacking, evsched_max_role_workers - count_of_role(crew->store, crew->role));
 	return lacking;

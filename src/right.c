@@ -155,17 +155,24 @@ evsched_right_is_served(Oid role, const char *queue)
 		evsched_right_has(role, queue, EVSCHED_RIGHT_CONSUME);
 }
 
-/* May a worker log in as that role and use the extension? */
 bool
-evsched_right_may_work(Oid role)
+evsched_right_may_log_in(Oid role)
 {
-	Oid			schema = get_namespace_oid(EVSCHED_NAME, true);
 	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
 	bool		may = HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
 
 	if (HeapTupleIsValid(tuple))
 		ReleaseSysCache(tuple);
-	return may && OidIsValid(schema) &&
+	return may;
+}
+
+/* May a worker log in as that role and use the extension? */
+bool
+evsched_right_may_work(Oid role)
+{
+	Oid			schema = get_namespace_oid(EVSCHED_NAME, true);
+
+	return evsched_right_may_log_in(role) && OidIsValid(schema) &&
 		evsched_schema_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK &&
 		evsched_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) == ACLCHECK_OK;
 }

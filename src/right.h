@@ -30,6 +30,7 @@ extern bool evsched_right_consumes_row(TupleTableSlot *row);
 extern bool evsched_right_passes(EvschedGate *gate, TupleTableSlot *row);
 extern void evsched_right_log_unbound(void);
 extern bool evsched_right_is_served(Oid role, const char *queue);
+extern bool evsched_right_may_log_in(Oid role);
 extern bool evsched_right_may_work(Oid role);
 extern bool evsched_right_controls(void);
 extern bool evsched_right_monitors(void);

@@ -421,7 +421,6 @@ fail(Run *run, ErrorData *error)
 {
 	EvschedStaffStop stop = stop_asked();
 	EvschedFailure failure = {
-		.record = run->record,
 		.due_at = run->task.due_at,
 		.serial = run->task.serial,
 		.counts = stop != EVSCHED_STAFF_STOP_FORCED,
