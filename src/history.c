@@ -158,7 +158,7 @@ add(const EvschedRecord *run, EvschedStatement statement)
 		Int32GetDatum(run->owner), Int32GetDatum(run->worker),
 		TimestampTzGetDatum(run->started_at), TimestampTzGetDatum(run->ended_at),
 		Float8GetDatum(run->cpu_ms), Int64GetDatum(run->rows), Int64GetDatum(run->wal_bytes),
-		Int64GetDatum(run->shared_blks), CStringGetTextDatum(run->pool),
+		Int64GetDatum(run->shared_blks), (Datum) 0,
 		CStringGetTextDatum(state_words[run->state]), CStringGetTextDatum(run->command),
 		PointerGetDatum(run->result)
 	};
@@ -168,10 +168,16 @@ add(const EvschedRecord *run, EvschedStatement statement)
 		nulls[2] = 'n';
 	if (run->owner == 0)
 		nulls[3] = 'n';
+	if (run->worker == 0)
+		nulls[4] = 'n';
 	if (run->ended_at == 0)
 		nulls[6] = 'n';
 	for (int i = 7; i < 11 && !run->measured; i++)
 		nulls[i] = 'n';
+	if (run->pool != NULL)
+		values[11] = CStringGetTextDatum(run->pool);
+	else
+		nulls[11] = 'n';
 	if (run->result == NULL)
 		nulls[14] = 'n';
 	if (run->sqlstate != NULL)

@@ -13,6 +13,7 @@
 #include "hook.h"
 #include "launcher.h"
 #include "role.h"
+#include "rule_session.h"
 #include "setting.h"
 #include "shared.h"
 #include "store.h"
@@ -30,6 +31,7 @@ _PG_init(void)
 		evsched_store_init();
 		evsched_role_init();
 		evsched_setting_init();
+		evsched_rule_session_init();
 		return;
 	}
 	evsched_guc_init();
@@ -39,6 +41,7 @@ _PG_init(void)
 	evsched_setting_init();
 	evsched_database_init();
 	evsched_effect_init();
+	evsched_rule_session_init();
 	evsched_hook_init();
 	evsched_launcher_init();
 }

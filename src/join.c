@@ -66,11 +66,6 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot join a queue within a security-restricted operation")));
-	if (MyBackendType != B_BACKEND)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("only a client's session can join a queue"),
-				 errhint("Use evsched.take or evsched.receive here.")));
 	evsched_store_require_current();
 	evsched_right_require(queue, EVSCHED_RIGHT_CONSUME);
 	store = evsched_store_here();

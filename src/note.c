@@ -29,7 +29,7 @@
 #include "store.h"
 
 /* No table of settings has more. */
-#define MAX_SETTING_COLUMNS	8
+#define MAX_SETTING_COLUMNS	16
 
 static bool is_known(Relation relation, HeapTuple tuple);
 static void adopt(Relation relation, HeapTuple tuple);
@@ -129,28 +129,49 @@ evsched_sql_owner(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(evsched_role_number(evsched_store_here(), GetUserId()));
 }
 
-/* Is there a row of the same key in evsched.role, queue, queue_grant or error_handler? */
+/* Is there a row of the same key in one of the tables that a restore may bring again? */
 static bool
 is_known(Relation relation, HeapTuple tuple)
 {
+	static const struct
+	{
+		const char *table;
+		int			num_keys;	/* its first columns */
+		EvschedStatement find;
+	}			tables[] = {
+		{"queue", 1, EVSCHED_STMT_QUEUE_FIND},
+		{"error_handler", 1, EVSCHED_STMT_HANDLER_KNOWN},
+		{"queue_grant", 3, EVSCHED_STMT_GRANT_KNOWN},
+		{"rule_set", 1, EVSCHED_STMT_RULE_SET_FIND},
+		{"rule_grant", 2, EVSCHED_STMT_RULE_GRANT_KNOWN},
+		{"rule", 1, EVSCHED_STMT_RULE_KNOWN},
+		{"rule_slot", 3, EVSCHED_STMT_RULE_SLOT_KNOWN}
+	};
+	const char *table = RelationGetRelationName(relation);
 	Datum		values[MAX_SETTING_COLUMNS];
 	bool		nulls[MAX_SETTING_COLUMNS];
-	const char *table = RelationGetRelationName(relation);
-	bool		by_one = strcmp(table, "queue") == 0 || strcmp(table, "error_handler") == 0;
 	EvschedCaller caller;
 	bool		known;
+	int			i = 0;
 
 	heap_deform_tuple(tuple, RelationGetDescr(relation), values, nulls);
-	/* Constraints refuse it later. */
-	if (nulls[0] || (!by_one && (nulls[1] || nulls[2])))
-		return false;
 	if (strcmp(table, "role") == 0)
-		return evsched_role_is_known(DatumGetInt32(values[0]), NameStr(*DatumGetName(values[1])),
-									 TextDatumGetCString(values[2]));
+		return !nulls[0] && !nulls[1] && !nulls[2] &&
+			evsched_role_is_known(DatumGetInt32(values[0]), NameStr(*DatumGetName(values[1])),
+								  TextDatumGetCString(values[2]));
+	while (strcmp(table, tables[i].table) != 0)
+	{
+		if (++i == lengthof(tables))
+			return false;
+	}
+	/* Constraints refuse it later. */
+	for (int key = 0; key < tables[i].num_keys; key++)
+	{
+		if (nulls[key])
+			return false;
+	}
 	evsched_statement_begin(&caller);
-	known = evsched_statement_read(!by_one ? EVSCHED_STMT_GRANT_KNOWN :
-								   strcmp(table, "queue") == 0 ? EVSCHED_STMT_QUEUE_FIND :
-								   EVSCHED_STMT_HANDLER_KNOWN, values) > 0;
+	known = evsched_statement_read(tables[i].find, values) > 0;
 	evsched_statement_end(&caller);
 	return known;
 }

@@ -205,7 +205,8 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		SPI_OK_SELECT, 0, {0},
 		"SELECT pg_catalog.setval('evsched.event_id_seq', m.id)"
 		" FROM (SELECT greatest((SELECT pg_catalog.max(e.id) FROM evsched.event e),"
-		" (SELECT pg_catalog.max(d.id) FROM evsched.dead d)) AS id) m"
+		" (SELECT pg_catalog.max(d.id) FROM evsched.dead d),"
+		" (SELECT pg_catalog.max(r.id) FROM evsched.rule r)) AS id) m"
 		" WHERE m.id OPERATOR(pg_catalog.>)"
 		" (SELECT s.last_value FROM evsched.event_id_seq s)"
 	},
@@ -488,6 +489,118 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	[EVSCHED_STMT_OCCURRENCE_REMOVE] = {
 		SPI_OK_DELETE, 1, {INT8OID},
 		"DELETE FROM evsched.event WHERE id OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_RULE_SET_ADD] = {
+		SPI_OK_INSERT, 2, {TEXTOID, INT4OID},
+		"INSERT INTO evsched.rule_set (name, owner) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
+	},
+	[EVSCHED_STMT_RULE_SET_LOCK] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT owner, slot_function IS NOT NULL FROM evsched.rule_set"
+		" WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE"
+	},
+	[EVSCHED_STMT_RULE_SET_FIND] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT owner, slot_function, search_path FROM evsched.rule_set"
+		" WHERE name OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_RULE_SET_OWN] = {
+		SPI_OK_UPDATE, 2, {TEXTOID, INT4OID},
+		"UPDATE evsched.rule_set SET owner = $2, slot_function = NULL"
+		" WHERE name OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM evsched.rule r"
+		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1)"
+	},
+	[EVSCHED_STMT_RULE_SET_SLOTS] = {
+		SPI_OK_UPDATE, 3, {TEXTOID, TEXTOID, TEXTOID},
+		"UPDATE evsched.rule_set SET slot_function = $2, search_path = $3"
+		" WHERE name OPERATOR(pg_catalog.=) $1"
+		" AND slot_function IS DISTINCT FROM $2"
+	},
+	[EVSCHED_STMT_RULE_GRANT_ADD] = {
+		SPI_OK_INSERT, 2, {TEXTOID, INT4OID},
+		"INSERT INTO evsched.rule_grant (rule_set, role) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+	},
+	[EVSCHED_STMT_RULE_GRANT_REMOVE] = {
+		SPI_OK_DELETE, 2, {TEXTOID, OIDOID},
+		"DELETE FROM evsched.rule_grant g USING evsched.role_binding b"
+		" WHERE g.rule_set OPERATOR(pg_catalog.=) $1"
+		" AND b.n OPERATOR(pg_catalog.=) g.role AND b.role OPERATOR(pg_catalog.=) $2"
+	},
+	[EVSCHED_STMT_RULE_GRANT_FIND] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT role FROM evsched.rule_grant WHERE rule_set OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_RULE_GRANT_KNOWN] = {
+		SPI_OK_SELECT, 2, {TEXTOID, INT4OID},
+		"SELECT FROM evsched.rule_grant WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" AND role OPERATOR(pg_catalog.=) $2"
+	},
+	[EVSCHED_STMT_RULE_ADD] = {
+		SPI_OK_INSERT_RETURNING, 8,
+		{TEXTOID, TEXTOID, INT4OID, INTERVALOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+		"INSERT INTO evsched.rule"
+		" (rule_set, identifier, nth, owner, period, mode, filter, command, search_path)"
+		" VALUES ($1, $2, (SELECT pg_catalog.count(*) FROM evsched.rule r"
+		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1"
+		" AND r.identifier OPERATOR(pg_catalog.=) $2), $3, $4, $5, $6, $7, $8) RETURNING id"
+	},
+	/* Without a name: all. */
+	[EVSCHED_STMT_RULE_REMOVE] = {
+		SPI_OK_DELETE, 2, {TEXTOID, TEXTOID},
+		"DELETE FROM evsched.rule WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" AND ($2 IS NULL OR identifier OPERATOR(pg_catalog.=) $2)"
+	},
+	[EVSCHED_STMT_RULE_LIST] = {
+		SPI_OK_SELECT, 2, {TEXTOID, INT4OID},
+		"SELECT r.id, r.identifier, r.nth, r.period, r.mode OPERATOR(pg_catalog.=) 'each',"
+		" r.filter, r.command, r.search_path,"
+		" CASE WHEN l.period OPERATOR(pg_catalog.=) r.period THEN l.slot END"
+		" FROM evsched.rule r LEFT JOIN evsched.rule_slot l"
+		" ON l.rule_set OPERATOR(pg_catalog.=) r.rule_set"
+		" AND l.name OPERATOR(pg_catalog.=) r.identifier AND l.nth OPERATOR(pg_catalog.=) r.nth"
+		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1 AND r.owner OPERATOR(pg_catalog.=) $2"
+		" ORDER BY r.id"
+	},
+	[EVSCHED_STMT_RULE_KNOWN] = {
+		SPI_OK_SELECT, 1, {INT8OID},
+		"SELECT FROM evsched.rule WHERE id OPERATOR(pg_catalog.=) $1"
+	},
+	/* A slot of another period tells nothing. */
+	[EVSCHED_STMT_RULE_SLOT_FIND] = {
+		SPI_OK_SELECT, 4, {TEXTOID, TEXTOID, INT4OID, INTERVALOID},
+		"SELECT slot FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
+		" AND period OPERATOR(pg_catalog.=) $4"
+	},
+	[EVSCHED_STMT_RULE_SLOT_SET] = {
+		SPI_OK_INSERT, 6, {TEXTOID, TEXTOID, INT4OID, INTERVALOID, INT8OID, TIMESTAMPTZOID},
+		"INSERT INTO evsched.rule_slot (rule_set, name, nth, period, slot, ran_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (rule_set, name, nth) DO UPDATE"
+		" SET period = excluded.period, slot = excluded.slot, ran_at = excluded.ran_at"
+	},
+	[EVSCHED_STMT_RULE_SLOT_LIST] = {
+		SPI_OK_SELECT, 2, {TEXTOID, TEXTOID},
+		"SELECT name, nth FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" AND ($2 IS NULL OR name OPERATOR(pg_catalog.=) $2) ORDER BY name, nth"
+	},
+	/* Of rules that are there no longer. */
+	[EVSCHED_STMT_RULE_SLOT_STRAY] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT l.name, l.nth FROM evsched.rule_slot l"
+		" WHERE l.rule_set OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM evsched.rule r"
+		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1"
+		" AND r.identifier OPERATOR(pg_catalog.=) l.name AND r.nth OPERATOR(pg_catalog.=) l.nth)"
+		" ORDER BY name, nth"
+	},
+	[EVSCHED_STMT_RULE_SLOT_REMOVE] = {
+		SPI_OK_DELETE, 3, {TEXTOID, TEXTOID, INT4OID},
+		"DELETE FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
+	},
+	[EVSCHED_STMT_RULE_SLOT_KNOWN] = {
+		SPI_OK_SELECT, 3, {TEXTOID, TEXTOID, INT4OID},
+		"SELECT FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
 	},
 	[EVSCHED_STMT_DEAD_ADD] = {
 		SPI_OK_INSERT, 15,

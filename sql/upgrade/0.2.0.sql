@@ -57,14 +57,14 @@ CREATE TABLE evsched.run_record (
     event_id    bigint NOT NULL,
     recurring   bigint,
     owner       int,
-    worker      int NOT NULL,
+    worker      int,
     started_at  timestamptz NOT NULL,
     ended_at    timestamptz,
     cpu_ms      double precision,
     rows        bigint,
     wal_bytes   bigint,
     shared_blks bigint,
-    queue       text COLLATE "C" NOT NULL,
+    queue       text COLLATE "C",
     state       text COLLATE "C" NOT NULL,
     command     text NOT NULL,
     result      jsonb,
@@ -93,4 +93,75 @@ SELECT pg_catalog.pg_extension_config_dump('evsched.error_handler', '');
 CREATE TRIGGER skip_known BEFORE INSERT ON evsched.error_handler
     FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
 ALTER TABLE evsched.error_handler ENABLE ALWAYS TRIGGER skip_known;
+
+-- Rules: what sessions run that call run_rules.  A set belongs to one role, with whose
+-- rights its rules run; slot_function is the quoted name of a function.
+
+CREATE TABLE evsched.rule_set (
+    name          text COLLATE "C" NOT NULL PRIMARY KEY
+                  CHECK (pg_catalog.octet_length(name) BETWEEN 1 AND 63),
+    owner         int  NOT NULL,
+    slot_function text,
+    search_path   text
+);
+COMMENT ON TABLE evsched.rule_set IS 'the sets of rules, and whose they are';
+
+CREATE TABLE evsched.rule_grant (
+    rule_set text COLLATE "C" NOT NULL,
+    role     int  NOT NULL,
+    PRIMARY KEY (rule_set, role)
+);
+COMMENT ON TABLE evsched.rule_grant IS 'who may run the rules of others';
+
+-- In the order of their ids; nth tells those of one identifier apart.  A rule is run
+-- only when its owner is that of its set: a restore may bring one into somebody else's.
+
+CREATE TABLE evsched.rule (
+    id          bigint NOT NULL DEFAULT pg_catalog.nextval('evsched.event_id_seq') PRIMARY KEY,
+    rule_set    text COLLATE "C" NOT NULL,
+    identifier  text COLLATE "C" NOT NULL
+                CHECK (pg_catalog.octet_length(identifier) BETWEEN 1 AND 255),
+    nth         int  NOT NULL,
+    owner       int  NOT NULL,
+    period      interval NOT NULL CHECK (period > '0'::interval),
+    mode        text COLLATE "C" NOT NULL CHECK (mode IN ('once', 'each')),
+    filter      text,
+    command     text NOT NULL CHECK (command <> ''),
+    search_path text NOT NULL
+);
+CREATE INDEX rule_rule_set ON evsched.rule (rule_set, id);
+COMMENT ON TABLE evsched.rule IS 'the rules of all sets';
+
+-- The highest slot of each name that was run, nth being 0 where a function names them.
+
+CREATE TABLE evsched.rule_slot (
+    rule_set text COLLATE "C" NOT NULL,
+    name     text COLLATE "C" NOT NULL,
+    nth      int  NOT NULL,
+    slot     bigint NOT NULL,
+    period   interval NOT NULL,
+    ran_at   timestamptz NOT NULL,
+    PRIMARY KEY (rule_set, name, nth)
+) WITH (fillfactor = 50, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);
+COMMENT ON TABLE evsched.rule_slot IS 'which slots of rules are spent';
+
+SELECT pg_catalog.pg_extension_config_dump('evsched.rule_set', '');
+SELECT pg_catalog.pg_extension_config_dump('evsched.rule_grant', '');
+SELECT pg_catalog.pg_extension_config_dump('evsched.rule', '');
+SELECT pg_catalog.pg_extension_config_dump('evsched.rule_slot', '');
+
+-- As with the settings: what is here stays.
+
+CREATE TRIGGER skip_known BEFORE INSERT ON evsched.rule_set
+    FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
+CREATE TRIGGER skip_known BEFORE INSERT ON evsched.rule_grant
+    FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
+CREATE TRIGGER skip_known BEFORE INSERT ON evsched.rule
+    FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
+CREATE TRIGGER skip_known BEFORE INSERT ON evsched.rule_slot
+    FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
+ALTER TABLE evsched.rule_set ENABLE ALWAYS TRIGGER skip_known;
+ALTER TABLE evsched.rule_grant ENABLE ALWAYS TRIGGER skip_known;
+ALTER TABLE evsched.rule ENABLE ALWAYS TRIGGER skip_known;
+ALTER TABLE evsched.rule_slot ENABLE ALWAYS TRIGGER skip_known;
 

@@ -47,7 +47,8 @@ INSERT INTO plain VALUES
     ('by', 'interval', '''1 s'''), ('id', 'bigint', '1'), ('ids', 'bigint[]', '''{1}'''), ('key', 'text', '''k'''), ('queue', 'text', '''input'''),
     ('may', 'text', '''post'''), ('role', 'name', '''regress_evsched_input'''), ('n', 'int', '1'),
     ('schedule', 'text', '''@daily'''), ('period', 'interval', '''1 h'''), ('command', 'text', '''SELECT 1'''),
-    ('op', 'text', '''SELECT 1'''), ('body', 'text', '''SELECT 1''');
+    ('op', 'text', '''SELECT 1'''), ('body', 'text', '''SELECT 1'''),
+    ('identifier', 'text', '''r'''), ('rules', 'jsonb', '''[]'''), ('rule_set', 'text', '''input'''), ('f', 'regproc', 'NULL');
 
 -- calls a function with one odd argument and undoes it; ok, or the SQLSTATE
 CREATE FUNCTION pg_temp.call(f regprocedure, argument text, value text) RETURNS text LANGUAGE plpgsql AS $$
@@ -64,7 +65,7 @@ BEGIN
 EXCEPTION WHEN SQLSTATE 'ZZ000' THEN
     RETURN 'ok';
 WHEN OTHERS THEN
-    RETURN SQLSTATE || CASE WHEN SQLSTATE NOT IN ('22023', '42704', '42501', '55000') THEN ' ' || SQLERRM ELSE '' END;
+    RETURN SQLSTATE || CASE WHEN SQLSTATE NOT IN ('22023', '42704', '42501', '42601', '55000') THEN ' ' || SQLERRM ELSE '' END;
 END $$;
 
 SELECT evsched.create_queue('input');

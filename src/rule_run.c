@@ -1,0 +1,413 @@
+/*
+ * rule_run.c
+ *		Running the rules that are due: run_rules.
+ *
+ * Runs in the session that calls it, in its transaction: what a rule has done, and that
+ * its slot is spent, is undone when that rolls back.  Filter, command and slot function
+ * are run as the set's owner.  A command has a subtransaction of its own, so its failure
+ * is its own; nobody is waited for.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "arg.h"
+#include "expression.h"
+#include "history.h"
+#include "rule_session.h"
+#include "rule_set.h"
+#include "setting.h"
+#include "statement.h"
+#include "store.h"
+
+typedef struct Rule
+{
+	int64		id;
+	const char *identifier;
+	int			nth;			/* of that identifier */
+	Interval	period;
+	bool		each;			/* for each session; else once for all */
+	text	   *filter;			/* NULL: none */
+	const char *command;
+	const char *search_path;
+	bool		has_run;		/* by the default name of its slots: */
+	int64		last_slot;
+} Rule;
+
+/* Where a rule is at a moment. */
+typedef struct Slot
+{
+	int64		number;
+	const char *name;
+	int			nth;
+} Slot;
+
+/* Whose slot function is being called for which rule. */
+typedef struct Calling
+{
+	const EvschedRuleSet *set;
+	const Rule *rule;
+} Calling;
+
+static int	list_rules(const EvschedRuleSet *set, Rule **rules);
+static bool take_turn(const EvschedRuleSet *set, const Rule *rule, TimestampTz now);
+static uint64 hash_rule(const EvschedRuleSet *set, const Rule *rule);
+static Slot find_slot(const EvschedRuleSet *set, const Rule *rule, TimestampTz now);
+static Slot call_slot_function(const EvschedRuleSet *set, const Rule *rule, TimestampTz now);
+static void tell_slot_function(void *calling);
+static bool is_spent(const EvschedRuleSet *set, const Rule *rule, const Slot *slot);
+static void spend(const EvschedRuleSet *set, const Rule *rule, const Slot *slot, TimestampTz now);
+static ErrorData *run_apart(const EvschedRuleSet *set, const Rule *rule, Jsonb **response);
+static void run_rule(const EvschedRuleSet *set, const Rule *rule, Jsonb **response);
+static bool passes_filter(const Rule *rule, Jsonb *response);
+static void execute(const char *sql, Jsonb *response);
+static Jsonb *new_response(MemoryContext context);
+static void record_failure(const EvschedRuleSet *set, const Rule *rule, TimestampTz started_at,
+						   const ErrorData *error);
+
+PG_FUNCTION_INFO_V1(evsched_sql_run_rules);
+
+/* run_rules(response, rule_set) */
+Datum
+evsched_sql_run_rules(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *response = PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0);
+	TimestampTz now = GetCurrentTimestamp();
+	EvschedRuleSet set;
+	Rule	   *rules = NULL;
+	int			n = 0;
+
+	PreventCommandIfReadOnly("evsched.run_rules()");
+	evsched_store_require_current();
+	if (evsched_rule_set_find(&set, evsched_rule_set_name(fcinfo, 1)))
+	{
+		evsched_rule_set_require_run(&set);
+		/* What was restored waits for start(). */
+		if (OidIsValid(set.role) && !evsched_setting_is_stopped())
+			n = list_rules(&set, &rules);
+	}
+	for (int i = 0; i < n; i++)
+	{
+		ErrorData  *error;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!take_turn(&set, &rules[i], now))
+			continue;
+		error = run_apart(&set, &rules[i], &response);
+		if (error != NULL)
+			record_failure(&set, &rules[i], now, error);
+	}
+	if (response == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(response);
+}
+
+/* Reads the rules of a set, in the order in which they were added; returns how many. */
+static int
+list_rules(const EvschedRuleSet *set, Rule **rules)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Datum		values[2] = {CStringGetTextDatum(set->name), Int32GetDatum(set->owner)};
+	MemoryContext spi_context;
+	EvschedCaller caller;
+	int			n;
+
+	evsched_statement_begin(&caller);
+	n = evsched_statement_read(EVSCHED_STMT_RULE_LIST, values);
+	spi_context = MemoryContextSwitchTo(context);
+	*rules = palloc0(sizeof(Rule) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		Rule	   *rule = &(*rules)[i];
+		bool		isnull;
+		Datum		filter;
+
+		rule->id = DatumGetInt64(evsched_statement_value(i, 1, &isnull));
+		rule->identifier = TextDatumGetCString(evsched_statement_value(i, 2, &isnull));
+		rule->nth = DatumGetInt32(evsched_statement_value(i, 3, &isnull));
+		rule->period = *DatumGetIntervalP(evsched_statement_value(i, 4, &isnull));
+		rule->each = DatumGetBool(evsched_statement_value(i, 5, &isnull));
+		filter = evsched_statement_value(i, 6, &isnull);
+		if (!isnull)
+			rule->filter = DatumGetTextPCopy(filter);
+		rule->command = TextDatumGetCString(evsched_statement_value(i, 7, &isnull));
+		rule->search_path = TextDatumGetCString(evsched_statement_value(i, 8, &isnull));
+		rule->last_slot = DatumGetInt64(evsched_statement_value(i, 9, &isnull));
+		rule->has_run = !isnull;
+	}
+	MemoryContextSwitchTo(spi_context);
+	evsched_statement_end(&caller);
+	return n;
+}
+
+/* Is it this caller's turn to run the rule?  Then nobody else's, whatever comes of it. */
+static bool
+take_turn(const EvschedRuleSet *set, const Rule *rule, TimestampTz now)
+{
+	Slot		slot;
+
+	if (rule->each)
+		return evsched_rule_session_take(hash_rule(set, rule), evsched_arg_us(&rule->period), now);
+	slot = find_slot(set, rule, now);
+	if (set->slot_function == NULL ? rule->has_run && slot.number <= rule->last_slot :
+		is_spent(set, rule, &slot))
+		return false;
+	/* Of those who come at the same time one gets the lock; who comes later sees the slot. */
+	if (!evsched_rule_set_lock_slot(set->name, slot.name, slot.nth, false) ||
+		is_spent(set, rule, &slot))
+		return false;
+	spend(set, rule, &slot, now);
+	return true;
+}
+
+/* A rule that is loaded again is the same one. */
+static uint64
+hash_rule(const EvschedRuleSet *set, const Rule *rule)
+{
+	uint64		seed = ((uint64) evsched_store_here().table << 32) | (uint32) rule->nth;
+	uint64		hash = hash_bytes_extended((const unsigned char *) set->name,
+										   strlen(set->name), seed);
+
+	return hash_bytes_extended((const unsigned char *) rule->identifier,
+							   strlen(rule->identifier), hash);
+}
+
+/* The slot of a moment; by default the whole periods since 1970. */
+static Slot
+find_slot(const EvschedRuleSet *set, const Rule *rule, TimestampTz now)
+{
+	const int64 unix_epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	int64		since = now + unix_epoch;
+	int64		period = evsched_arg_us(&rule->period);
+
+	if (set->slot_function != NULL)
+		return call_slot_function(set, rule, now);
+	return (Slot)
+	{
+		.number = since / period - (since % period < 0),
+			.name = rule->identifier,
+			.nth = rule->nth
+	};
+}
+
+static Slot
+call_slot_function(const EvschedRuleSet *set, const Rule *rule, TimestampTz now)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Calling		calling = {set, rule};
+	ErrorContextCallback told = {error_context_stack, tell_slot_function, &calling};
+	Oid			types[] = {TEXTOID, INTERVALOID, TIMESTAMPTZOID};
+	Datum		values[] = {
+		CStringGetTextDatum(rule->identifier), IntervalPGetDatum(&rule->period),
+		TimestampTzGetDatum(now)
+	};
+	Slot		slot = {.name = rule->identifier};
+	EvschedRuleCaller caller;
+	bool		isnull;
+
+	error_context_stack = &told;
+	evsched_rule_set_become_owner(set, set->search_path, &caller);
+	SPI_connect();
+	/* Its result has been looked at, but it may be another function by now. */
+	if (SPI_execute_with_args(psprintf("SELECT slot::pg_catalog.int8, name::pg_catalog.text"
+									   " FROM %s($1, $2, $3) AS s(slot, name)",
+									   set->slot_function),
+							  lengthof(types), types, values, NULL, false, 1) != SPI_OK_SELECT ||
+		SPI_processed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("the slot function returns no row")));
+	slot.number = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+											  &isnull));
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("the slot function returns no slot")));
+	values[0] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
+	if (!isnull)
+		slot.name = MemoryContextStrdup(context, TextDatumGetCString(values[0]));
+	SPI_finish();
+	evsched_rule_set_become_caller(&caller);
+	error_context_stack = told.previous;
+	return slot;
+}
+
+static void
+tell_slot_function(void *arg)
+{
+	const Calling *calling = arg;
+
+	errcontext("slot function %s of rule set \"%s\", for rule \"%s\"",
+			   calling->set->slot_function, calling->set->name, calling->rule->identifier);
+}
+
+/* Was this slot, or a later one, run by now?  So one wins nothing by setting the clock back. */
+static bool
+is_spent(const EvschedRuleSet *set, const Rule *rule, const Slot *slot)
+{
+	Datum		values[] = {
+		CStringGetTextDatum(set->name), CStringGetTextDatum(slot->name),
+		Int32GetDatum(slot->nth), IntervalPGetDatum(&rule->period)
+	};
+	EvschedCaller caller;
+	bool		spent;
+	bool		isnull;
+
+	evsched_statement_begin(&caller);
+	spent = evsched_statement_read(EVSCHED_STMT_RULE_SLOT_FIND, values) > 0 &&
+		DatumGetInt64(evsched_statement_value(0, 1, &isnull)) >= slot->number;
+	evsched_statement_end(&caller);
+	return spent;
+}
+
+static void
+spend(const EvschedRuleSet *set, const Rule *rule, const Slot *slot, TimestampTz now)
+{
+	Datum		values[] = {
+		CStringGetTextDatum(set->name), CStringGetTextDatum(slot->name),
+		Int32GetDatum(slot->nth), IntervalPGetDatum(&rule->period),
+		Int64GetDatum(slot->number), TimestampTzGetDatum(now)
+	};
+	EvschedCaller caller;
+
+	evsched_statement_begin(&caller);
+	evsched_statement_run(EVSCHED_STMT_RULE_SLOT_SET, values, NULL);
+	evsched_statement_end(&caller);
+}
+
+/* Runs a rule in a subtransaction; returns its error, when it has been rolled back, or NULL. */
+static ErrorData *
+run_apart(const EvschedRuleSet *set, const Rule *rule, Jsonb **response)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner resources = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		run_rule(set, rule, response);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = resources;
+	/* Who wants the whole call to end must have it end. */
+	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	return error;
+}
+
+static void
+run_rule(const EvschedRuleSet *set, const Rule *rule, Jsonb **response)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Jsonb	   *rewritten = NULL;
+	EvschedRuleCaller caller;
+
+	evsched_rule_set_become_owner(set, rule->search_path, &caller);
+	SPI_connect();
+	if (rule->filter == NULL || passes_filter(rule, *response))
+	{
+		execute(rule->command, *response);
+		rewritten = new_response(context);
+	}
+	SPI_finish();
+	evsched_rule_set_become_caller(&caller);
+	if (rewritten != NULL)
+		*response = rewritten;
+}
+
+static bool
+passes_filter(const Rule *rule, Jsonb *response)
+{
+	Datum		value;
+	bool		isnull;
+
+	execute(evsched_expression_query(rule->filter, "filter"), response);
+	if (SPI_gettypeid(SPI_tuptable->tupdesc, 1) != BOOLOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("filter of rule \"%s\" must return boolean", rule->identifier)));
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return !isnull && DatumGetBool(value);
+}
+
+/* $1 is the response. */
+static void
+execute(const char *sql, Jsonb *response)
+{
+	Oid			types[] = {JSONBOID};
+	Datum		values[] = {PointerGetDatum(response)};
+	int			result = SPI_execute_with_args(sql, 1, types, values,
+											   response == NULL ? "n" : NULL, false, 0);
+
+	if (result < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a rule cannot run this command"),
+				 errdetail("%s", SPI_result_code_string(result)),
+				 errhint("Use a job for what begins or ends transactions or copies from or to the client.")));
+}
+
+/* What the command has returned, if that is one json value; else NULL. */
+static Jsonb *
+new_response(MemoryContext context)
+{
+	MemoryContext spi_context;
+	Jsonb	   *response;
+	Datum		value;
+	Oid			type;
+	bool		isnull;
+
+	if (SPI_tuptable == NULL || SPI_tuptable->numvals == 0 || SPI_tuptable->tupdesc->natts != 1)
+		return NULL;
+	type = SPI_gettypeid(SPI_tuptable->tupdesc, 1);
+	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (isnull || (type != JSONBOID && type != JSONOID))
+		return NULL;
+	spi_context = MemoryContextSwitchTo(context);
+	response = type == JSONBOID ? DatumGetJsonbPCopy(value) :
+		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(TextDatumGetCString(value))));
+	MemoryContextSwitchTo(spi_context);
+	return response;
+}
+
+/* In the history of runs, among those of the rule's. */
+static void
+record_failure(const EvschedRuleSet *set, const Rule *rule, TimestampTz started_at,
+			   const ErrorData *error)
+{
+	EvschedRecord record = {
+		.id = evsched_history_next_run(),
+		.event_id = rule->id,
+		.recurring = rule->id,
+		.owner = set->owner,
+		.started_at = started_at,
+		.ended_at = GetCurrentTimestamp(),
+		.state = EVSCHED_RUN_FAILED,
+		.command = rule->command,
+		.sqlstate = unpack_sql_state(error->sqlerrcode),
+		.message = error->message != NULL ? error->message : ""
+	};
+
+	evsched_history_add(&record);
+}

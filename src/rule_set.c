@@ -1,0 +1,382 @@
+/*
+ * rule_set.c
+ *		Sets of rules: whose they are, who may run them, what their slots are.
+ *
+ * Runs in the session that calls it, in its transaction.  Whoever changes a set, or
+ * its rules, locks its row first.  A name's slot is guarded by an advisory lock of the
+ * transaction: who runs rules tries it, who forgets slots waits for it.
+ */
+#include "postgres.h"
+
+#include "rule_set.h"
+
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "arg.h"
+#include "right.h"
+#include "role.h"
+#include "statement.h"
+#include "store.h"
+
+/* Advisory locks of users are of class 1 and 2. */
+#define LOCK_CLASS		3
+
+static bool is_granted(const EvschedRuleSet *set, Oid role);
+static void change_grant(FunctionCallInfo fcinfo, bool grant, const char *function);
+static char *require_slot_function(Oid function);
+static bool returns_slot(Oid function);
+static void forget_listed(const char *name, uint64 n);
+
+PG_FUNCTION_INFO_V1(evsched_sql_set_slot_function);
+PG_FUNCTION_INFO_V1(evsched_sql_grant_rules);
+PG_FUNCTION_INFO_V1(evsched_sql_revoke_rules);
+
+/* set_slot_function(f, rule_set) */
+Datum
+evsched_sql_set_slot_function(PG_FUNCTION_ARGS)
+{
+	const char *name = evsched_rule_set_name(fcinfo, 1);
+	Datum		values[3] = {CStringGetTextDatum(name)};
+	EvschedCaller caller;
+	bool		slots_named;
+
+	PreventCommandIfReadOnly("evsched.set_slot_function()");
+	evsched_store_require_current();
+	if (!PG_ARGISNULL(0))
+		values[1] = CStringGetTextDatum(require_slot_function(PG_GETARG_OID(0)));
+	values[2] = CStringGetTextDatum(evsched_rule_set_path());
+	evsched_statement_begin(&caller);
+	(void) evsched_rule_set_change(name, caller.user, &slots_named);
+	/* What another one has called a slot tells nothing. */
+	if (evsched_statement_run(EVSCHED_STMT_RULE_SET_SLOTS, values, PG_ARGISNULL(0) ? " n " : NULL) > 0)
+		evsched_rule_set_forget_slots(name, NULL);
+	evsched_statement_end(&caller);
+	PG_RETURN_VOID();
+}
+
+/* grant_rules(rule_set, role) */
+Datum
+evsched_sql_grant_rules(PG_FUNCTION_ARGS)
+{
+	change_grant(fcinfo, true, "evsched.grant_rules()");
+	PG_RETURN_VOID();
+}
+
+/* revoke_rules(rule_set, role) */
+Datum
+evsched_sql_revoke_rules(PG_FUNCTION_ARGS)
+{
+	change_grant(fcinfo, false, "evsched.revoke_rules()");
+	PG_RETURN_VOID();
+}
+
+/* The set of an argument; NULL is the default one. */
+const char *
+evsched_rule_set_name(FunctionCallInfo fcinfo, int n)
+{
+	text	   *name;
+
+	if (PG_ARGISNULL(n))
+		return "default";
+	name = PG_GETARG_TEXT_PP(n);
+	if (VARSIZE_ANY_EXHDR(name) < 1 || VARSIZE_ANY_EXHDR(name) > EVSCHED_QUEUE_BYTES)
+		evsched_arg_refuse("invalid name of a rule set",
+						   psprintf("A rule set's name has 1 to %d bytes.", EVSCHED_QUEUE_BYTES));
+	return text_to_cstring(name);
+}
+
+/* Reads a set as it is by now; false where there is none. */
+bool
+evsched_rule_set_find(EvschedRuleSet *set, const char *name)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Datum		value = CStringGetTextDatum(name);
+	EvschedCaller caller;
+	bool		found;
+
+	*set = (EvschedRuleSet) {.name = name};
+	evsched_statement_begin(&caller);
+	found = evsched_statement_read(EVSCHED_STMT_RULE_SET_FIND, &value) > 0;
+	if (found)
+	{
+		MemoryContext spi_context = MemoryContextSwitchTo(context);
+		bool		isnull;
+		Datum		function = evsched_statement_value(0, 2, &isnull);
+
+		set->slot_function = isnull ? NULL : TextDatumGetCString(function);
+		if (!isnull)
+			set->search_path = TextDatumGetCString(evsched_statement_value(0, 3, &isnull));
+		set->owner = DatumGetInt32(evsched_statement_value(0, 1, &isnull));
+		MemoryContextSwitchTo(spi_context);
+	}
+	evsched_statement_end(&caller);
+	if (found)
+		set->role = evsched_role_of(set->owner);
+	return found;
+}
+
+/* Raises 42501 unless current_user may run the rules of the set. */
+void
+evsched_rule_set_require_run(const EvschedRuleSet *set)
+{
+	if (!evsched_right_is_member(GetUserId(), set->owner) && !is_granted(set, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for rule set \"%s\"", set->name),
+				 errhint("Its owner may grant it with evsched.grant_rules.")));
+}
+
+/*
+ * The search_path that is set now, for what is run later: temporary objects, which may be
+ * anybody's, come last.
+ */
+const char *
+evsched_rule_set_path(void)
+{
+	char	   *given = pstrdup(GetConfigOption("search_path", false, false));
+	StringInfoData path;
+	List	   *names;
+	ListCell   *cell;
+
+	initStringInfo(&path);
+	/* The setting has been checked. */
+	if (SplitIdentifierString(given, ',', &names))
+	{
+		foreach(cell, names)
+		{
+			if (strcmp(lfirst(cell), "pg_temp") != 0)
+				appendStringInfo(&path, "%s, ", quote_identifier(lfirst(cell)));
+		}
+	}
+	appendStringInfoString(&path, "pg_temp");
+	return path.data;
+}
+
+/*
+ * Locks the set to change it, made if it is not there; returns its owner's number.  Raises
+ * 42501 unless the role is a member of the owner.
+ */
+int32
+evsched_rule_set_change(const char *name, Oid user, bool *slots_named)
+{
+	Datum		values[2] = {CStringGetTextDatum(name)};
+	bool		isnull;
+	int32		owner;
+
+	if (evsched_statement_read(EVSCHED_STMT_RULE_SET_FIND, values) == 0)
+	{
+		values[1] = Int32GetDatum(evsched_role_number(evsched_store_here(), user));
+		evsched_statement_run(EVSCHED_STMT_RULE_SET_ADD, values, NULL);
+	}
+	if (evsched_statement_run(EVSCHED_STMT_RULE_SET_LOCK, values, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+	owner = DatumGetInt32(evsched_statement_value(0, 1, &isnull));
+	*slots_named = DatumGetBool(evsched_statement_value(0, 2, &isnull));
+	if (evsched_right_is_member(user, owner))
+		return owner;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for rule set \"%s\"", name),
+			 errdetail("It belongs to another role."),
+			 errhint("Choose another name.")));
+}
+
+/*
+ * The number of the owner of what is added to a set that is locked.  One whose owner is
+ * gone becomes the user's when nothing is left in it.
+ */
+int32
+evsched_rule_set_own(const char *name, int32 owner, Oid user)
+{
+	Datum		values[2] = {CStringGetTextDatum(name)};
+	int32		number;
+
+	if (OidIsValid(evsched_role_of(owner)))
+		return owner;
+	number = evsched_role_number(evsched_store_here(), user);
+	values[1] = Int32GetDatum(number);
+	if (evsched_statement_run(EVSCHED_STMT_RULE_SET_OWN, values, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the owner of rule set \"%s\" is not bound in this database", name),
+				 errhint("evsched.start() binds the owners of what was restored; of a role that was dropped, remove the rules first.")));
+	return number;
+}
+
+/* As if the rules of that name (NULL: of any) had never been run; waits for who runs them. */
+void
+evsched_rule_set_forget_slots(const char *name, text *identifier)
+{
+	Datum		values[2] = {CStringGetTextDatum(name), PointerGetDatum(identifier)};
+
+	forget_listed(name, evsched_statement_run(EVSCHED_STMT_RULE_SLOT_LIST, values,
+											  identifier == NULL ? " n" : NULL));
+}
+
+/* The same of those that are no longer there. */
+void
+evsched_rule_set_forget_stray(const char *name)
+{
+	Datum		value = CStringGetTextDatum(name);
+
+	forget_listed(name, evsched_statement_run(EVSCHED_STMT_RULE_SLOT_STRAY, &value, NULL));
+}
+
+/* Locks a name's slot until the transaction ends; false: another one has it. */
+bool
+evsched_rule_set_lock_slot(const char *set, const char *name, int nth, bool wait)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) set, strlen(set), nth);
+	LOCKTAG		tag;
+
+	hash = hash_bytes_extended((const unsigned char *) name, strlen(name), hash);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, LOCK_CLASS);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * What follows is done with the rights of the set's owner and its settings: it cannot become
+ * another role, nor leave anything for the caller to run.
+ */
+void
+evsched_rule_set_become_owner(const EvschedRuleSet *set, const char *search_path,
+							  EvschedRuleCaller *caller)
+{
+	const char *settings[][2] = {
+		{"search_path", search_path},
+		/* How the owner's text is to be read. */
+		{"standard_conforming_strings", "on"},
+		{"transform_null_equals", "off"},
+		{"row_security", "on"}
+	};
+
+	GetUserIdAndSecContext(&caller->user, &caller->context);
+	SetUserIdAndSecContext(set->role, caller->context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+	caller->guc_level = NewGUCNestLevel();
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+void
+evsched_rule_set_become_caller(const EvschedRuleCaller *caller)
+{
+	/* Also what was set there without SET LOCAL. */
+	AtEOXact_GUC(false, caller->guc_level);
+	SetUserIdAndSecContext(caller->user, caller->context);
+}
+
+static bool
+is_granted(const EvschedRuleSet *set, Oid role)
+{
+	Datum		value = CStringGetTextDatum(set->name);
+	EvschedCaller caller;
+	int32	   *numbers;
+	bool		granted = false;
+	bool		isnull;
+	int			n;
+
+	evsched_statement_begin(&caller);
+	n = evsched_statement_read(EVSCHED_STMT_RULE_GRANT_FIND, &value);
+	numbers = palloc(sizeof(int32) * Max(n, 1));
+	for (int i = 0; i < n; i++)
+		numbers[i] = DatumGetInt32(evsched_statement_value(i, 1, &isnull));
+	for (int i = 0; i < n && !granted; i++)
+		granted = evsched_right_is_member(role, numbers[i]);
+	evsched_statement_end(&caller);
+	return granted;
+}
+
+static void
+change_grant(FunctionCallInfo fcinfo, bool grant, const char *function)
+{
+	const char *name;
+	Datum		values[2];
+	EvschedCaller caller;
+	bool		slots_named;
+	Oid			role;
+
+	if (PG_ARGISNULL(0))
+		evsched_arg_refuse("rule_set must not be null", "Name the set of rules.");
+	if (PG_ARGISNULL(1))
+		evsched_arg_refuse("role must not be null", "Name a role.");
+	name = evsched_rule_set_name(fcinfo, 0);
+	role = get_role_oid(NameStr(*PG_GETARG_NAME(1)), false);
+	PreventCommandIfReadOnly(function);
+	evsched_store_require_current();
+	values[0] = CStringGetTextDatum(name);
+	evsched_statement_begin(&caller);
+	(void) evsched_rule_set_change(name, caller.user, &slots_named);
+	values[1] = grant ? Int32GetDatum(evsched_role_number(evsched_store_here(), role)) :
+		ObjectIdGetDatum(role);
+	evsched_statement_run(grant ? EVSCHED_STMT_RULE_GRANT_ADD : EVSCHED_STMT_RULE_GRANT_REMOVE,
+						  values, NULL);
+	evsched_statement_end(&caller);
+}
+
+/* Its quoted name; raises 22023 where it is of another kind. */
+static char *
+require_slot_function(Oid function)
+{
+	static const Oid wanted[] = {TEXTOID, INTERVALOID, TIMESTAMPTZOID};
+	const char *name = get_func_name(function);
+	Oid		   *types;
+	int			n;
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u does not exist", function)));
+	(void) get_func_signature(function, &types, &n);
+	if (n != lengthof(wanted) || memcmp(types, wanted, sizeof(wanted)) != 0 ||
+		!returns_slot(function))
+		evsched_arg_refuse(psprintf("function %s is no slot function", name),
+						   "It is called with (identifier text, period interval, at timestamptz) and returns (slot bigint, name text).");
+	return quote_qualified_identifier(get_namespace_name(get_func_namespace(function)), name);
+}
+
+static bool
+returns_slot(Oid function)
+{
+	TupleDesc	desc;
+
+	return get_func_prokind(function) == PROKIND_FUNCTION &&
+		get_func_result_type(function, NULL, &desc) == TYPEFUNC_COMPOSITE &&
+		desc->natts == 2 && TupleDescAttr(desc, 0)->atttypid == INT8OID &&
+		TupleDescAttr(desc, 1)->atttypid == TEXTOID;
+}
+
+/* Forgets the slots that the statement run last has listed. */
+static void
+forget_listed(const char *name, uint64 n)
+{
+	Datum	   *names = palloc(sizeof(Datum) * Max(n, 1));
+	int		   *nths = palloc(sizeof(int) * Max(n, 1));
+	bool		isnull;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		names[i] = evsched_statement_value(i, 1, &isnull);
+		nths[i] = DatumGetInt32(evsched_statement_value(i, 2, &isnull));
+	}
+	for (uint64 i = 0; i < n; i++)
+	{
+		(void) evsched_rule_set_lock_slot(name, TextDatumGetCString(names[i]), nths[i], true);
+		evsched_statement_run(EVSCHED_STMT_RULE_SLOT_REMOVE,
+							  (Datum[]) {CStringGetTextDatum(name), names[i],
+										 Int32GetDatum(nths[i])}, NULL);
+	}
+}
