@@ -2,13 +2,14 @@
  * arg.c
  *		Arguments of the SQL functions, checked.
  *
- * Pure.  Whatever is wrong with an argument is SQLSTATE 22023 with a hint that
- * says what is accepted.
+ * Pure, but for the catalogs.  Whatever is wrong with an argument is SQLSTATE 22023
+ * with a hint that says what is accepted.
  */
 #include "postgres.h"
 
 #include "arg.h"
 
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -18,6 +19,8 @@
 
 /* Longer than all words there are: what is longer need not be told in full. */
 #define MAX_WORD_BYTES	40
+
+static bool returns_columns(Oid function, const Oid *columns);
 
 /* Raises 22023. */
 void
@@ -207,4 +210,34 @@ evsched_arg_no_null(const bool *nulls, int n, const char *argument)
 			evsched_arg_refuse(psprintf("%s has a null element", argument),
 							   "Leave it out, or give a value (JSON null is one).");
 	}
+}
+
+/* The quoted name of a function that users bring; raises 22023 where it is of another kind. */
+const char *
+evsched_arg_function(Oid function, const EvschedSignature *wanted)
+{
+	const char *name = get_func_name(function);
+	Oid		   *types;
+	int			n;
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u does not exist", function)));
+	(void) get_func_signature(function, &types, &n);
+	if (n != wanted->num_args || memcmp(types, wanted->args, n * sizeof(Oid)) != 0 ||
+		!returns_columns(function, wanted->columns))
+		evsched_arg_refuse(psprintf("function %s is no %s", name, wanted->kind), wanted->hint);
+	return quote_qualified_identifier(get_namespace_name(get_func_namespace(function)), name);
+}
+
+static bool
+returns_columns(Oid function, const Oid *columns)
+{
+	TupleDesc	desc;
+
+	return get_func_prokind(function) == PROKIND_FUNCTION &&
+		get_func_result_type(function, NULL, &desc) == TYPEFUNC_COMPOSITE &&
+		desc->natts == 2 && TupleDescAttr(desc, 0)->atttypid == columns[0] &&
+		TupleDescAttr(desc, 1)->atttypid == columns[1];
 }

@@ -17,6 +17,16 @@
 	((n) >= PG_NARGS() || PG_ARGISNULL(n) ? NULL : PG_GETARG_POINTER(n))
 #define evsched_arg_interval(fcinfo, n) ((Interval *) evsched_arg_pointer(fcinfo, n))
 
+/* What a function that users bring is called with, and the two columns it returns. */
+typedef struct EvschedSignature
+{
+	const char *kind;
+	int			num_args;
+	Oid			args[3];
+	Oid			columns[2];
+	const char *hint;
+} EvschedSignature;
+
 extern void evsched_arg_refuse(const char *message, const char *hint);
 extern const char *evsched_arg_clip(const char *given);
 
@@ -33,6 +43,7 @@ extern int64 evsched_arg_us(const Interval *interval);
 extern int64 evsched_arg_positive_us(const Interval *interval, const char *argument);
 extern int	evsched_arg_array(ArrayType *array, const char *argument, Oid type,
 							  Datum **values, bool **nulls);
+extern const char *evsched_arg_function(Oid function, const EvschedSignature *wanted);
 extern void evsched_arg_no_null(const bool *nulls, int n, const char *argument);
 
 #endif							/* EVSCHED_ARG_H */

@@ -24,7 +24,6 @@
 #include "statement.h"
 
 static Datum post_with_body(FunctionCallInfo fcinfo, const char *pool, const char *function);
-static void require_login(void);
 
 PG_FUNCTION_INFO_V1(evsched_sql_after);
 PG_FUNCTION_INFO_V1(evsched_sql_enqueue);
@@ -144,11 +143,23 @@ evsched_job_pool(FunctionCallInfo fcinfo, int n)
 	return evsched_pool_require(evsched_arg_queue(PG_GETARG_TEXT_PP(n)));
 }
 
+/* A worker logs in as the role whose job it runs; so the role must be allowed to. */
+void
+evsched_job_require_login(void)
+{
+	if (!evsched_right_may_log_in(GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" may not log in, and so it can post no jobs",
+						GetUserNameFromId(GetUserId(), true)),
+				 errhint("Post as a role with LOGIN.")));
+}
+
 /* key, max_retries, on_conflict, retry_delay and run_timeout, from number `key` on. */
 void
 evsched_job_options(FunctionCallInfo fcinfo, int key, EvschedEntry *entry)
 {
-	require_login();
+	evsched_job_require_login();
 	entry->key = evsched_arg_key(PG_ARGISNULL(key) ? NULL : PG_GETARG_TEXT_PP(key));
 	entry->has_max_retries = true;
 	entry->max_retries = PG_ARGISNULL(key + 1) ? 0 :
@@ -174,16 +185,4 @@ post_with_body(FunctionCallInfo fcinfo, const char *pool, const char *function)
 	entry.queue = evsched_pool_require(pool);
 	evsched_job_options(fcinfo, 3, &entry);
 	PG_RETURN_INT64(evsched_entry_post(&entry, function));
-}
-
-/* A worker logs in as the role whose job it runs; so the role must be allowed to. */
-static void
-require_login(void)
-{
-	if (!evsched_right_may_log_in(GetUserId()))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("role \"%s\" may not log in, and so it can post no jobs",
-						GetUserNameFromId(GetUserId(), true)),
-				 errhint("Post as a role with LOGIN.")));
 }

@@ -10,16 +10,12 @@
 
 #include "rule_set.h"
 
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
-#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "arg.h"
@@ -31,10 +27,16 @@
 /* Advisory locks of users are of class 1 and 2. */
 #define LOCK_CLASS		3
 
+static const EvschedSignature slot_signature = {
+	.kind = "slot function",
+	.num_args = 3,
+	.args = {TEXTOID, INTERVALOID, TIMESTAMPTZOID},
+	.columns = {INT8OID, TEXTOID},
+	.hint = "It is called with (identifier text, period interval, at timestamptz) and returns (slot bigint, name text)."
+};
+
 static bool is_granted(const EvschedRuleSet *set, Oid role);
 static void change_grant(FunctionCallInfo fcinfo, bool grant, const char *function);
-static char *require_slot_function(Oid function);
-static bool returns_slot(Oid function);
 static void forget_listed(const char *name, uint64 n);
 
 PG_FUNCTION_INFO_V1(evsched_sql_set_slot_function);
@@ -53,7 +55,7 @@ evsched_sql_set_slot_function(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("evsched.set_slot_function()");
 	evsched_store_require_current();
 	if (!PG_ARGISNULL(0))
-		values[1] = CStringGetTextDatum(require_slot_function(PG_GETARG_OID(0)));
+		values[1] = CStringGetTextDatum(evsched_arg_function(PG_GETARG_OID(0), &slot_signature));
 	values[2] = CStringGetTextDatum(evsched_rule_set_path());
 	evsched_statement_begin(&caller);
 	(void) evsched_rule_set_change(name, caller.user, &slots_named);
@@ -325,38 +327,6 @@ change_grant(FunctionCallInfo fcinfo, bool grant, const char *function)
 	evsched_statement_run(grant ? EVSCHED_STMT_RULE_GRANT_ADD : EVSCHED_STMT_RULE_GRANT_REMOVE,
 						  values, NULL);
 	evsched_statement_end(&caller);
-}
-
-/* Its quoted name; raises 22023 where it is of another kind. */
-static char *
-require_slot_function(Oid function)
-{
-	static const Oid wanted[] = {TEXTOID, INTERVALOID, TIMESTAMPTZOID};
-	const char *name = get_func_name(function);
-	Oid		   *types;
-	int			n;
-
-	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function with OID %u does not exist", function)));
-	(void) get_func_signature(function, &types, &n);
-	if (n != lengthof(wanted) || memcmp(types, wanted, sizeof(wanted)) != 0 ||
-		!returns_slot(function))
-		evsched_arg_refuse(psprintf("function %s is no slot function", name),
-						   "It is called with (identifier text, period interval, at timestamptz) and returns (slot bigint, name text).");
-	return quote_qualified_identifier(get_namespace_name(get_func_namespace(function)), name);
-}
-
-static bool
-returns_slot(Oid function)
-{
-	TupleDesc	desc;
-
-	return get_func_prokind(function) == PROKIND_FUNCTION &&
-		get_func_result_type(function, NULL, &desc) == TYPEFUNC_COMPOSITE &&
-		desc->natts == 2 && TupleDescAttr(desc, 0)->atttypid == INT8OID &&
-		TupleDescAttr(desc, 1)->atttypid == TEXTOID;
 }
 
 /* Forgets the slots that the statement run last has listed. */

@@ -104,6 +104,15 @@ evsched_run_is_cancellable(void)
 	return cancellable;
 }
 
+/* The event that is being run, and since when it was due; false: none is. */
+bool
+evsched_run_event(EvschedPlace *place)
+{
+	if (current != NULL)
+		*place = (EvschedPlace) {current->task.due_at, current->task.event_id};
+	return current != NULL;
+}
+
 /* Runs a job that was handed to this process; false: it was run and did not succeed. */
 bool
 evsched_run_task(EvschedStore store, Oid role, const EvschedTask *task)

@@ -9,6 +9,7 @@
 
 extern void evsched_run_init(void);
 extern bool evsched_run_is_cancellable(void);
+extern bool evsched_run_event(EvschedPlace *place);
 extern bool evsched_run_task(EvschedStore store, Oid role, const EvschedTask *task);
 
 #endif							/* EVSCHED_RUN_H */

@@ -35,6 +35,7 @@ static double busy_ms(const EvschedStaff *staff);
 
 PG_FUNCTION_INFO_V1(evsched_sql_workers);
 PG_FUNCTION_INFO_V1(evsched_sql_stop_run);
+PG_FUNCTION_INFO_V1(evsched_sql_worker_id);
 
 /* _workers() */
 Datum
@@ -95,6 +96,15 @@ evsched_sql_stop_run(PG_FUNCTION_ARGS)
 			PG_RETURN_BOOL(evsched_staff_stop(store, run_id, EVSCHED_STAFF_STOP_RUN));
 	}
 	PG_RETURN_BOOL(false);
+}
+
+/* worker_id(); its task is handed to this process only when it has none */
+Datum
+evsched_sql_worker_id(PG_FUNCTION_ARGS)
+{
+	if (evsched_staff_mine() == EVSCHED_NO_SLOT)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(evsched_staff_get(evsched_staff_mine())->task.number);
 }
 
 /* Copies the workers of a store that the caller may see; returns how many. */

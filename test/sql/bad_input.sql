@@ -48,7 +48,8 @@ INSERT INTO plain VALUES
     ('may', 'text', '''post'''), ('role', 'name', '''regress_evsched_input'''), ('n', 'int', '1'),
     ('schedule', 'text', '''@daily'''), ('period', 'interval', '''1 h'''), ('command', 'text', '''SELECT 1'''),
     ('op', 'text', '''SELECT 1'''), ('body', 'text', '''SELECT 1'''),
-    ('identifier', 'text', '''r'''), ('rules', 'jsonb', '''[]'''), ('rule_set', 'text', '''input'''), ('f', 'regproc', 'NULL');
+    ('identifier', 'text', '''r'''), ('rules', 'jsonb', '''[]'''), ('rule_set', 'text', '''input'''), ('f', 'regproc', 'NULL'),
+    ('step', 'regproc', '''pg_temp.step'''), ('state', 'jsonb', '''1''');
 
 -- calls a function with one odd argument and undoes it; ok, or the SQLSTATE
 CREATE FUNCTION pg_temp.call(f regprocedure, argument text, value text) RETURNS text LANGUAGE plpgsql AS $$
@@ -68,6 +69,8 @@ WHEN OTHERS THEN
     RETURN SQLSTATE || CASE WHEN SQLSTATE NOT IN ('22023', '42704', '42501', '42601', '55000') THEN ' ' || SQLERRM ELSE '' END;
 END $$;
 
+CREATE FUNCTION pg_temp.step(state jsonb, OUT next jsonb, OUT sleep interval) LANGUAGE sql AS 'SELECT state, NULL::interval';
+
 SELECT evsched.create_queue('input');
 \pset format unaligned
 \pset tuples_only on
@@ -77,7 +80,7 @@ FROM (SELECT p.proname || '(' || array_to_string(p.proargtypes::regtype[], ', ')
              pg_temp.call(p.oid, a.argument, o.value) AS outcome
       FROM pg_proc p, unnest(p.proargnames[1:pronargs]) WITH ORDINALITY a (argument, i)
       JOIN odd o ON true
-      WHERE pronamespace = 'evsched'::regnamespace AND proname !~ '^_' AND o.type = p.proargtypes[i - 1]
+      WHERE pronamespace = 'evsched'::regnamespace AND proname !~ '^_' AND proname <> 'sleep' AND o.type = p.proargtypes[i - 1]
       ORDER BY 1, i, n) x
 GROUP BY f, argument, i, outcome ORDER BY f COLLATE "C", i, outcome COLLATE "C";
 \pset tuples_only off
