@@ -35,7 +35,8 @@ static bool is_crew(const EvschedListener *listener, EvschedStore store);
 static bool is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool);
 static EvschedLease *choose(EvschedStore store, int queue, const char *pool, int *worker,
 							bool *lacking);
-static EvschedLease *first_allowed(int crew, bool no_suspect);
+static EvschedLease *first_allowed(EvschedListener *crew, int slot, bool no_suspect);
+static bool comes_before(const EvschedLease *a, const EvschedLease *b);
 static void assign(EvschedLease *lease, int worker, const char *pool);
 
 /* The crew of a role, made if need be; EVSCHED_NO_SLOT when there is no slot. */
@@ -178,11 +179,15 @@ evsched_crew_refit(EvschedStore store)
 	}
 }
 
-/* What waits for a worker of a role (InvalidOid: of any) is given back. */
+/*
+ * What waits for a worker of a role (InvalidOid: of any) is given back; but for calls, which
+ * are nobody's but the caller's.
+ */
 void
 evsched_crew_recall(int queue, const char *pool, Oid role)
 {
 	EvschedLease *lease;
+	EvschedLease *next;
 
 	for (int slot = evsched_queue_get(queue)->first_listener; slot != EVSCHED_NO_SLOT;
 		 slot = evsched_listener_get(slot)->next_in_ring)
@@ -192,8 +197,12 @@ evsched_crew_recall(int queue, const char *pool, Oid role)
 		if (!crew->crew || strcmp(crew->queue_name, pool) != 0 ||
 			(OidIsValid(role) && crew->role != role))
 			continue;
-		while ((lease = evsched_lease_first_queued(slot)) != NULL)
-			evsched_lease_give_back(lease);
+		for (lease = evsched_lease_first_queued(slot); lease != NULL; lease = next)
+		{
+			next = evsched_lease_next_queued(lease);
+			if (lease->kind == EVSCHED_LEASE_JOB)
+				evsched_lease_give_back(lease);
+		}
 	}
 }
 
@@ -264,8 +273,8 @@ choose(EvschedStore store, int queue, const char *pool, int *worker, bool *lacki
 
 		if (!is_of_pool(crew, store, pool) || crew->num_queued == 0)
 			continue;
-		lease = first_allowed(slot, no_suspect);
-		if (lease == NULL || (chosen != NULL && chosen->serial < lease->serial))
+		lease = first_allowed(crew, slot, no_suspect);
+		if (lease == NULL || (chosen != NULL && comes_before(chosen, lease)))
 			continue;
 		idle = evsched_staff_find_idle(store, crew->role);
 		if (idle == EVSCHED_NO_SLOT)
@@ -282,17 +291,30 @@ choose(EvschedStore store, int queue, const char *pool, int *worker, bool *lacki
 }
 
 /*
- * The job of a crew that comes first.  Those whose last run was lost run one at a time in a
- * database: so the one that kills the server is told from those that were with it.
+ * What comes first of a crew.  Jobs whose last run was lost run one at a time in a
+ * database: so the one that kills the server is told from those that were with it.  A call
+ * waits for whoever runs something as the slot that it is for.
  */
 static EvschedLease *
-first_allowed(int crew, bool no_suspect)
+first_allowed(EvschedListener *crew, int slot, bool no_suspect)
 {
-	EvschedLease *lease = evsched_lease_first_queued(crew);
+	EvschedLease *lease = evsched_lease_first_queued(slot);
 
-	while (lease != NULL && no_suspect && lease->suspect)
+	while (lease != NULL &&
+		   ((no_suspect && lease->suspect) ||
+			(lease->number != 0 &&
+			 evsched_staff_has_number(crew->store, crew->queue_name, lease->number))))
 		lease = evsched_lease_next_queued(lease);
 	return lease;
+}
+
+/* Calls come before jobs, for somebody waits for the answer. */
+static bool
+comes_before(const EvschedLease *a, const EvschedLease *b)
+{
+	if ((a->number != 0) != (b->number != 0))
+		return a->number != 0;
+	return a->serial < b->serial;
 }
 
 /* idle -> busy */
@@ -315,7 +337,8 @@ assign(EvschedLease *lease, int worker, const char *pool)
 		.suspect = lease->suspect,
 		.queue = lease->queue,
 		.crew = lease->listener,
-		.number = evsched_staff_number(lease->store, pool)
+		.call = lease->kind == EVSCHED_LEASE_CALL,
+		.number = lease->number != 0 ? lease->number : evsched_staff_number(lease->store, pool)
 	};
 	strlcpy(staff->task.pool, pool, sizeof(staff->task.pool));
 	staff->run_id = 0;

@@ -46,6 +46,7 @@ static int32 *buckets;
 static EvschedLease *slots;
 
 static void settle_lease(EvschedLease *lease, bool committed);
+static int32 last_call(const EvschedListener *crew);
 static bool runs_low(const EvschedLease *lease);
 static uint32 num_buckets(void);
 static int32 *bucket_of(EvschedStore store, int64 id);
@@ -413,21 +414,23 @@ evsched_lease_dismiss(EvschedLease *lease)
 		lease->dismissed = true;
 }
 
-/* The job waits for a worker, behind others of its crew. */
+/* It waits for a worker, behind others of its crew; a call before all jobs. */
 void
 evsched_lease_enqueue(EvschedLease *lease)
 {
 	int32		n = lease - slots;
 	EvschedListener *crew = evsched_listener_get(lease->listener);
+	int32		before = lease->kind == EVSCHED_LEASE_CALL ? last_call(crew) : crew->last_queued;
+	int32	   *next = before == EVSCHED_NO_LEASE ? &crew->first_queued : &slots[before].next_queued;
 
 	lease->queued = true;
-	lease->prev_queued = crew->last_queued;
-	lease->next_queued = EVSCHED_NO_LEASE;
-	if (crew->last_queued == EVSCHED_NO_LEASE)
-		crew->first_queued = n;
+	lease->prev_queued = before;
+	lease->next_queued = *next;
+	if (*next == EVSCHED_NO_LEASE)
+		crew->last_queued = n;
 	else
-		slots[crew->last_queued].next_queued = n;
-	crew->last_queued = n;
+		slots[*next].prev_queued = n;
+	*next = n;
 	crew->num_queued++;
 }
 
@@ -545,6 +548,21 @@ settle_lease(EvschedLease *lease, bool committed)
 		evsched_lease_dismiss(lease);
 	else
 		evsched_lease_look_again(lease);
+}
+
+/* The last one of the calls that wait with a crew, or none. */
+static int32
+last_call(const EvschedListener *crew)
+{
+	int32		last = EVSCHED_NO_LEASE;
+	int32		n = crew->first_queued;
+
+	while (n != EVSCHED_NO_LEASE && slots[n].kind == EVSCHED_LEASE_CALL)
+	{
+		last = n;
+		n = slots[n].next_queued;
+	}
+	return last;
 }
 
 /* Do so few jobs wait with this one's crew that more are to be handed out? */

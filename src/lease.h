@@ -12,7 +12,8 @@ typedef enum EvschedLeaseKind
 	EVSCHED_LEASE_LISTENER,		/* delivered by NOTIFY, until confirmed */
 	EVSCHED_LEASE_FETCH,		/* announced by NOTIFY, gone once fetched */
 	EVSCHED_LEASE_PULL,			/* given out by receive() */
-	EVSCHED_LEASE_JOB			/* for a worker: waits for one, or is run */
+	EVSCHED_LEASE_JOB,			/* for a worker: waits for one, or is run */
+	EVSCHED_LEASE_CALL			/* the same of what map asks for: there is no event */
 } EvschedLeaseKind;
 
 typedef struct EvschedLease
@@ -31,6 +32,7 @@ typedef struct EvschedLease
 	int64		recurring;		/* the series of the event; 0: none */
 	int32		owner;			/* of the event, by number; 0: none */
 	int32		worker;			/* that runs the job; EVSCHED_NO_SLOT: none does */
+	int32		number;			/* of the pool's slot that a call is for; 0: any */
 	bool		queued;			/* the job waits for a worker */
 	bool		suspect;		/* the last run of the job was lost */
 	bool		dismissed;		/* ended by somebody while the job is run */

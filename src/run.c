@@ -70,7 +70,6 @@ typedef struct Run
 
 static MemoryContext context;
 static Run *current;			/* NULL: no command is being run */
-static volatile sig_atomic_t cancellable;
 
 static void begin_own(void);
 static bool prepare(Run *run);
@@ -95,13 +94,6 @@ void
 evsched_run_init(void)
 {
 	context = AllocSetContextCreate(TopMemoryContext, "evsched job", ALLOCSET_DEFAULT_SIZES);
-}
-
-/* Asked in a signal handler: is there a run that may be ended? */
-bool
-evsched_run_is_cancellable(void)
-{
-	return cancellable;
 }
 
 /* The event that is being run, and since when it was due; false: none is. */
@@ -143,7 +135,7 @@ evsched_run_task(EvschedStore store, Oid role, const EvschedTask *task)
 			FlushErrorState();
 		}
 		PG_END_TRY();
-		cancellable = false;
+		evsched_staff_set_cancellable(false);
 		disable_all_timeouts(false);
 		QueryCancelPending = false;
 		failed = error != NULL;
@@ -244,7 +236,7 @@ tell_begin(const Run *run)
 	int64		late = run->record.started_at - run->task.due_at;
 
 	/* From now on it may be stopped by its number. */
-	cancellable = true;
+	evsched_staff_set_cancellable(true);
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	staff->run_id = run->record.id;
 	staff->started_at = run->record.started_at;

@@ -8,7 +8,6 @@
 #include "staff.h"
 
 extern void evsched_run_init(void);
-extern bool evsched_run_is_cancellable(void);
 extern bool evsched_run_event(EvschedPlace *place);
 extern bool evsched_run_task(EvschedStore store, Oid role, const EvschedTask *task);
 

@@ -32,6 +32,7 @@ static Staffs *staffs;
 static EvschedStaff *slots;
 static int	mine = EVSCHED_NO_SLOT;
 static uint32 renewals;			/* when this one came */
+static volatile sig_atomic_t cancellable;
 
 /* No more workers than that can there be. */
 int
@@ -101,6 +102,20 @@ evsched_staff_leave(void)
 {
 	evsched_staff_release(mine);
 	mine = EVSCHED_NO_SLOT;
+}
+
+/* Between two tasks of this process there is nothing to cancel. */
+void
+evsched_staff_set_cancellable(bool on)
+{
+	cancellable = on;
+}
+
+/* Asked in a signal handler. */
+bool
+evsched_staff_is_cancellable(void)
+{
+	return cancellable;
 }
 
 /* Copies the workers of a store; returns how many. */
@@ -320,21 +335,27 @@ evsched_staff_running(EvschedStore store, const char *pool)
 	return n;
 }
 
-/* The first number, from 1 on, that no busy worker of a pool has. */
+/* Has a busy worker of a pool that number? */
+bool
+evsched_staff_has_number(EvschedStore store, const char *pool, int number)
+{
+	for (int i = 0; i < evsched_staff_slots(); i++)
+	{
+		if (slots[i].state == EVSCHED_STAFF_BUSY && slots[i].task.number == number &&
+			evsched_store_equal(slots[i].store, store) && strcmp(slots[i].task.pool, pool) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The first number, from 1 on, that none has. */
 int
 evsched_staff_number(EvschedStore store, const char *pool)
 {
 	int			number = 1;
 
-	for (int i = 0; i < evsched_staff_slots(); i++)
-	{
-		if (slots[i].state == EVSCHED_STAFF_BUSY && slots[i].task.number == number &&
-			evsched_store_equal(slots[i].store, store) && strcmp(slots[i].task.pool, pool) == 0)
-		{
-			number++;
-			i = -1;
-		}
-	}
+	while (evsched_staff_has_number(store, pool, number))
+		number++;
 	return number;
 }
 

@@ -37,6 +37,7 @@ typedef struct EvschedTask
 	int			queue;			/* slot of the pool's queue */
 	int			crew;			/* slot of the listener */
 	int			number;			/* of the worker in its pool, from 1 on */
+	bool		call;			/* no event, but what map asks for */
 	bool		suspect;		/* the last run of the event was lost */
 	char		pool[EVSCHED_QUEUE_BYTES + 1];
 } EvschedTask;
@@ -75,6 +76,8 @@ extern bool evsched_staff_is_mine(int slot);
 extern bool evsched_staff_enter(int slot, uint32 generation);
 extern bool evsched_staff_is_stale(void);
 extern void evsched_staff_leave(void);
+extern void evsched_staff_set_cancellable(bool cancellable);
+extern bool evsched_staff_is_cancellable(void);
 
 /* These take the lock themselves. */
 extern int	evsched_staff_list(EvschedStore store, EvschedStaff **list);
@@ -95,6 +98,7 @@ extern int	evsched_staff_count(EvschedStore store, Oid role, EvschedStaffState s
 extern bool evsched_staff_serves(EvschedStore store, Oid role, const char *pool);
 extern bool evsched_staff_runs_suspect(EvschedStore store);
 extern int	evsched_staff_running(EvschedStore store, const char *pool);
+extern bool evsched_staff_has_number(EvschedStore store, const char *pool, int number);
 extern int	evsched_staff_number(EvschedStore store, const char *pool);
 extern void evsched_staff_set_state(int slot, EvschedStaffState state);
 extern void evsched_staff_wake(int slot);

@@ -53,6 +53,7 @@ evsched_sql_workers(PG_FUNCTION_ARGS)
 	{
 		const EvschedTask *task = &staff[i].task;
 		bool		busy = staff[i].state == EVSCHED_STAFF_BUSY;
+		bool		runs = busy && !task->call;
 		Datum		values[WORKER_COLUMNS] = {
 			Int32GetDatum(task->number), Int32GetDatum(staff[i].pid),
 			ObjectIdGetDatum(staff[i].role),
@@ -64,9 +65,9 @@ evsched_sql_workers(PG_FUNCTION_ARGS)
 			Int64GetDatum(staff[i].num_failed), Float8GetDatum(busy_ms(&staff[i]))
 		};
 		bool		nulls[WORKER_COLUMNS] = {
-			!busy, staff[i].pid == 0, false, false, !busy, !busy,
-			!busy || task->recurring == 0, !busy || staff[i].run_id == 0, !busy,
-			!busy || staff[i].run_id == 0
+			!busy, staff[i].pid == 0, false, false, !busy, !runs,
+			!runs || task->recurring == 0, !runs || staff[i].run_id == 0, !runs,
+			!runs || staff[i].run_id == 0
 		};
 
 		evsched_stat_view_put_lateness(&values[14], &nulls[14], &staff[i].lateness);

@@ -37,7 +37,8 @@ evsched_sql_leases(PG_FUNCTION_ARGS)
 		[EVSCHED_LEASE_LISTENER] = "listener",
 		[EVSCHED_LEASE_FETCH] = "fetch",
 		[EVSCHED_LEASE_PULL] = "receive",
-		[EVSCHED_LEASE_JOB] = "job"
+		[EVSCHED_LEASE_JOB] = "job",
+		[EVSCHED_LEASE_CALL] = "call"
 	};
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	EvschedLease *leases;

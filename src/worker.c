@@ -26,6 +26,7 @@
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
 
+#include "call.h"
 #include "crew.h"
 #include "database.h"
 #include "guc.h"
@@ -98,7 +99,7 @@ evsched_worker_main(Datum slot)
 static void
 cancel_run(SIGNAL_ARGS)
 {
-	if (evsched_run_is_cancellable())
+	if (evsched_staff_is_cancellable())
 		StatementCancelHandler(postgres_signal_arg);
 }
 
@@ -113,7 +114,8 @@ run_loop(void)
 		evsched_process_interrupts();
 		if (next_task(&task))
 		{
-			bool		succeeded = evsched_run_task(store, role, &task);
+			bool		succeeded = task.call ? evsched_call_run(&task) :
+				evsched_run_task(store, role, &task);
 
 			clean_session();
 			done(&task, succeeded);
