@@ -82,7 +82,7 @@ WITH RECURSIVE server AS (
     FROM evsched._workers() w
     WHERE w.run_id IS NOT NULL ORDER BY w.started_at LIMIT 1
 ), unbound AS (
-    -- owners of events that came from elsewhere, or whose role was dropped
+    -- owners of what came from elsewhere, or whose role was dropped
     SELECT r.name, r.origin <> 'dropped' AND (r.origin <> s.origin OR b.n IS NULL) AS restored,
            EXISTS (SELECT FROM pg_catalog.pg_authid a WHERE a.rolname = r.name) AS has_role
     FROM evsched.role r
@@ -91,7 +91,8 @@ WITH RECURSIVE server AS (
     WHERE (r.origin <> s.origin
            OR NOT EXISTS (SELECT FROM pg_catalog.pg_authid a WHERE a.oid = b.role))
       AND (EXISTS (SELECT FROM evsched.event e WHERE e.owner = r.n)
-           OR EXISTS (SELECT FROM evsched.queue q WHERE q.owner = r.n))
+           OR EXISTS (SELECT FROM evsched.queue q WHERE q.owner = r.n)
+           OR EXISTS (SELECT FROM evsched.rule l WHERE l.owner = r.n))
 ), waiting AS (
     SELECT pg_catalog.string_agg(DISTINCT u.name, ', ') FILTER (WHERE u.restored AND u.has_role) AS to_start,
            pg_catalog.string_agg(DISTINCT u.name, ', ') FILTER (WHERE NOT (u.restored AND u.has_role)) AS missing
@@ -172,15 +173,15 @@ SELECT 6, 'clock', coalesce(t.last_clock_step_at < pg_catalog.clock_timestamp() 
 FROM (SELECT) AS always LEFT JOIN evsched._stat_scheduler() t ON t.last_clock_step_at IS NOT NULL
 UNION ALL
 SELECT 7, 'origin', w.to_start IS NULL,
-       coalesce('events of these owners were restored or copied from elsewhere and wait: ' || w.to_start,
-                'the owners of all events are bound here'),
+       coalesce('what belongs to these owners was restored or copied from elsewhere and waits: ' || w.to_start,
+                'the owners of all events and rules are bound here'),
        'SELECT evsched.start();'
 FROM waiting w
 UNION ALL
 SELECT 8, 'missing roles', w.missing IS NULL,
-       coalesce('events of these owners wait, for there is no such role any more: ' || w.missing,
-                'the owners of all events are there'),
-       'Cancel the events; or, if they were restored from elsewhere, create the roles and run SELECT evsched.start().'
+       coalesce('what belongs to these owners waits, for there is no such role any more: ' || w.missing,
+                'the owners of all events and rules are there'),
+       'Cancel the events, remove the rules; or, if they were restored from elsewhere, create the roles and run SELECT evsched.start().'
 FROM waiting w
 UNION ALL
 SELECT 9, 'rights', r.queues IS NULL,
