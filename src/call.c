@@ -51,6 +51,7 @@ typedef struct Call
 {
 	EvschedStore store;
 	int			n;
+	bool		over;			/* set before the lease lock is taken to stop what is run */
 	char		query[FLEXIBLE_ARRAY_MEMBER];
 } Call;
 
@@ -118,6 +119,7 @@ evsched_call_run(const EvschedTask *task)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old_context = MemoryContextSwitchTo(context);
 	EvschedAnswer answer = {0};
+	shm_mq_handle *to = NULL;
 	shm_toc    *contents = NULL;
 	dsm_segment *segment;
 
@@ -129,22 +131,25 @@ evsched_call_run(const EvschedTask *task)
 	{
 		Call	   *call = shm_toc_lookup(contents, KEY_CALL, false);
 		shm_mq	   *queue = shm_toc_lookup(contents, task->number, false);
-		shm_mq_handle *to;
 
 		shm_mq_set_sender(queue, MyProc);
 		/* If this process ends now, whoever waits for it is told. */
 		to = shm_mq_attach(queue, segment, NULL);
-		evaluate(call->query, &answer);
-		send_answer(to, &answer);
+		/* Who lets the segment go may not have seen that this has begun. */
+		if (!call->over)
+			evaluate(call->query, &answer);
 	}
-	else
-		evsched_staff_set_cancellable(false);
+	evsched_staff_set_cancellable(false);
+	disable_all_timeouts(false);
+	QueryCancelPending = false;
+	if (to != NULL)
+		send_answer(to, &answer);
 	if (segment != NULL)
 		dsm_detach(segment);
 	tell_end(task);
 	MemoryContextSwitchTo(old_context);
 	MemoryContextDelete(context);
-	return contents != NULL && answer.error == NULL;
+	return to != NULL && answer.error == NULL;
 }
 
 static dsm_segment *
@@ -167,6 +172,7 @@ make_segment(EvschedStore store, int n, const char *query, shm_mq_handle **answe
 	call = shm_toc_allocate(contents, call_size);
 	call->store = store;
 	call->n = n;
+	call->over = false;
 	strcpy(call->query, query);
 	shm_toc_insert(contents, KEY_CALL, call);
 	for (int number = 1; number <= n; number++)
@@ -240,6 +246,7 @@ withdraw(dsm_segment *segment, Datum arg)
 	Call	   *call = shm_toc_lookup(shm_toc_attach(MAGIC, dsm_segment_address(segment)),
 									  KEY_CALL, false);
 
+	call->over = true;
 	for (int number = 1; number <= call->n; number++)
 	{
 		int64		id = id_of(dsm_segment_handle(segment), number);
@@ -312,9 +319,6 @@ evaluate(const char *query, EvschedAnswer *answer)
 		PortalErrorCleanup();
 	}
 	PG_END_TRY();
-	evsched_staff_set_cancellable(false);
-	disable_all_timeouts(false);
-	QueryCancelPending = false;
 	debug_query_string = NULL;
 	pgstat_report_activity(STATE_IDLE, NULL);
 	MemoryContextSwitchTo(context);
