@@ -31,7 +31,6 @@
 #define FIRST_DELAY		(100 * INT64CONST(1000))
 #define LAST_DELAY		(60 * USECS_PER_SEC)
 
-static bool is_crew(const EvschedListener *listener, EvschedStore store);
 static bool is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool);
 static EvschedLease *choose(EvschedStore store, int queue, const char *pool, int *worker,
 							bool *lacking);
@@ -51,6 +50,14 @@ evsched_crew_find(EvschedStore store, int queue, const char *pool, Oid role)
 			return slot;
 	}
 	return evsched_listener_add_crew(store, queue, pool, role);
+}
+
+/* Is it a crew of that store? */
+bool
+evsched_crew_is(const EvschedListener *listener, EvschedStore store)
+{
+	return listener->state == EVSCHED_LISTENER_JOINED && listener->crew &&
+		evsched_store_equal(listener->store, store);
 }
 
 /* How many more jobs of a pool may wait in memory. */
@@ -100,8 +107,7 @@ evsched_crew_enqueue(EvschedLease *lease)
 		!evsched_staff_serves(crew->store, crew->role, crew->queue_name) &&
 		evsched_queue_get(lease->queue)->database != EVSCHED_NO_SLOT)
 		evsched_database_want_staff(evsched_queue_get(lease->queue)->database);
-	evsched_crew_dispatch(lease->store, lease->queue,
-						  evsched_listener_get(lease->listener)->queue_name);
+	evsched_crew_dispatch(lease->store, lease->queue, crew->queue_name);
 }
 
 /* As many jobs of a pool as may run, and for which there is a worker, get one. */
@@ -135,7 +141,7 @@ evsched_crew_dispatch_all(EvschedStore store, Oid role)
 	{
 		EvschedListener *crew = evsched_listener_get(slot);
 
-		if (is_crew(crew, store) && crew->role == role && crew->num_queued > 0)
+		if (evsched_crew_is(crew, store) && crew->role == role && crew->num_queued > 0)
 			evsched_crew_dispatch(store, crew->queue, crew->queue_name);
 	}
 }
@@ -151,7 +157,7 @@ evsched_crew_dispatch_oldest(EvschedStore store, Oid role)
 		EvschedListener *crew = evsched_listener_get(slot);
 		EvschedLease *lease;
 
-		if (!is_crew(crew, store) || crew->role != role || crew->num_queued == 0)
+		if (!evsched_crew_is(crew, store) || crew->role != role || crew->num_queued == 0)
 			continue;
 		lease = evsched_lease_first_queued(slot);
 		if (oldest == NULL || lease->serial < oldest->serial)
@@ -170,7 +176,7 @@ evsched_crew_refit(EvschedStore store)
 	{
 		EvschedListener *crew = evsched_listener_get(slot);
 
-		if (!is_crew(crew, store) || crew->num_queued == 0)
+		if (!evsched_crew_is(crew, store) || crew->num_queued == 0)
 			continue;
 		if (evsched_pool_exists(crew->queue_name))
 			evsched_crew_dispatch(store, crew->queue, crew->queue_name);
@@ -214,7 +220,7 @@ evsched_crew_delay(EvschedStore store, Oid role, int64 clock)
 	{
 		EvschedListener *crew = evsched_listener_get(slot);
 
-		if (!is_crew(crew, store) || crew->role != role)
+		if (!evsched_crew_is(crew, store) || crew->role != role)
 			continue;
 		crew->start_at = clock + Min(FIRST_DELAY << Min(crew->failures, 20), LAST_DELAY);
 		crew->failures++;
@@ -235,18 +241,11 @@ evsched_crew_list_stalled(EvschedStore store, Oid *roles)
 	{
 		EvschedListener *crew = evsched_listener_get(slot);
 
-		if (is_crew(crew, store) && crew->failures > 0 &&
+		if (evsched_crew_is(crew, store) && crew->failures > 0 &&
 			(crew->num_queued > 0 || crew->start_at != 0))
 			roles[n++] = crew->role;
 	}
 	return n;
-}
-
-static bool
-is_crew(const EvschedListener *listener, EvschedStore store)
-{
-	return listener->state == EVSCHED_LISTENER_JOINED && listener->crew &&
-		evsched_store_equal(listener->store, store);
 }
 
 static bool

@@ -10,6 +10,7 @@
 
 /* For these the caller holds the lease lock, exclusively. */
 extern int	evsched_crew_find(EvschedStore store, int queue, const char *pool, Oid role);
+extern bool evsched_crew_is(const EvschedListener *listener, EvschedStore store);
 extern int	evsched_crew_credit(EvschedStore store, int queue, const char *pool);
 extern int	evsched_crew_share(const EvschedListener *crew, int64 clock);
 extern bool evsched_crew_runs_low(const EvschedListener *crew);

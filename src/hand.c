@@ -27,12 +27,12 @@
 /* A turn that took this long, in µs, has kept its listeners waiting. */
 #define LONG_TURN		(100 * INT64CONST(1000))
 
+static void begin(EvschedHands *hands, int slot);
 static List *served_roles(EvschedQueue *queue, const char *queue_name);
 static void forget_told(const EvschedHands *hands, EvschedQueue *queue, const char *queue_name);
 static void add_hand(EvschedHands *hands, int slot, int credit);
 static bool has_room(const EvschedHand *hand);
 static EvschedOffer claim_row(EvschedHands *hands, EvschedTable *table);
-static EvschedOffer lock_row(EvschedTable *table);
 static void go_on(EvschedHands *hands, EvschedTable *table);
 static EvschedOffer hand_once(EvschedHand *hand, EvschedTable *table, int bytes);
 static EvschedOffer hand_leased(EvschedHands *hands, EvschedHand *hand,
@@ -52,10 +52,7 @@ evsched_hand_find(EvschedHands *hands, int slot, const char *queue_name, bool se
 	EvschedQueue *queue = evsched_queue_get(slot);
 	int			max = queue->num_listeners + 1;
 
-	memset(hands, 0, sizeof(*hands));
-	hands->slot = slot;
-	hands->clock = evsched_lease_clock();
-	hands->told.slot = EVSCHED_NO_SLOT;
+	begin(hands, slot);
 	hands->roles = served_roles(queue, queue_name);
 	/* Nobody else sets it. */
 	if (queue->told != EVSCHED_NO_SLOT)
@@ -94,11 +91,8 @@ evsched_hand_find_all(EvschedHands *hands, int slot, const char *queue_name)
 	EvschedQueue *queue = evsched_queue_get(slot);
 	int			max = queue->num_listeners + 1;
 
-	memset(hands, 0, sizeof(*hands));
-	hands->slot = slot;
-	hands->clock = evsched_lease_clock();
+	begin(hands, slot);
 	hands->all = true;
-	hands->planned = EVSCHED_PLACE_LAST;
 	hands->roles = served_roles(queue, queue_name);
 	hands->hand = palloc0(sizeof(EvschedHand) * max);
 	initStringInfo(&hands->piece);
@@ -210,10 +204,7 @@ evsched_hand_offer(EvschedHands *hands, EvschedHand *hand, EvschedTable *table, 
 void
 evsched_hand_find_workers(EvschedHands *hands, int slot, EvschedStore store, const char *pool)
 {
-	memset(hands, 0, sizeof(*hands));
-	hands->slot = slot;
-	hands->clock = evsched_lease_clock();
-	hands->told.slot = EVSCHED_NO_SLOT;
+	begin(hands, slot);
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
 	hands->jobs = evsched_crew_credit(store, slot, pool);
 	LWLockRelease(evsched_lease_lock);
@@ -346,6 +337,16 @@ evsched_hand_sent(const EvschedHands *hands)
 	LWLockRelease(evsched_lease_lock);
 }
 
+static void
+begin(EvschedHands *hands, int slot)
+{
+	memset(hands, 0, sizeof(*hands));
+	hands->slot = slot;
+	hands->clock = evsched_lease_clock();
+	hands->told.slot = EVSCHED_NO_SLOT;
+	hands->planned = EVSCHED_PLACE_LAST;
+}
+
 /*
  * The roles of the queue's listeners that may consume it now: what they were
  * granted when they joined may have been revoked.  Catalogs are not read under
@@ -421,10 +422,13 @@ static EvschedOffer
 claim_row(EvschedHands *hands, EvschedTable *table)
 {
 	hands->step = evsched_step_take(table, hands->slot, hands->now);
+	/* What is of a series is locked already. */
+	if (evsched_event_recurring(table->row) == 0)
+		hands->step.kind = evsched_step_lock(table);
 	switch (hands->step.kind)
 	{
 		case EVSCHED_STEP_HAND_OUT:
-			return lock_row(table);
+			return EVSCHED_OFFER_TAKEN;
 		case EVSCHED_STEP_DROP:
 			hands->planned = evsched_place_min(hands->planned,
 											   evsched_step_drop(table, &hands->step));
@@ -445,25 +449,6 @@ go_on(EvschedHands *hands, EvschedTable *table)
 {
 	hands->planned = evsched_place_min(hands->planned,
 									   evsched_step_go_on(table, &hands->step));
-}
-
-static EvschedOffer
-lock_row(EvschedTable *table)
-{
-	switch (evsched_table_try_lock(table, &table->row->tts_tid))
-	{
-		case EVSCHED_ATTEMPT_DONE:
-			break;
-		case EVSCHED_ATTEMPT_LOCKED:
-			return EVSCHED_OFFER_HELD;
-		case EVSCHED_ATTEMPT_CHANGING:
-		case EVSCHED_ATTEMPT_GONE:
-			return EVSCHED_OFFER_PASSED;
-	}
-	/* Whoever leased it before us has committed by now. */
-	if (evsched_lease_exists(table->store, evsched_event_id(table->row)))
-		return EVSCHED_OFFER_PASSED;
-	return EVSCHED_OFFER_TAKEN;
 }
 
 /* An event with max_retries 0 is gone when it is handed over. */

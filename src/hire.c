@@ -4,7 +4,8 @@
  *
  * Called by the scheduler, outside a transaction.  Who needs how many it sees from
  * the crews; a worker that is asked for and does not come up is noticed here, too.
- * When there is no room for another one, one that has nothing to do makes it.
+ * When there is no room for another one, one that has nothing to do makes it, or one
+ * that is busy when it has done its job.
  */
 #include "postgres.h"
 
@@ -139,8 +140,7 @@ list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next)
 		EvschedListener *crew = evsched_listener_get(i);
 		int			lacking;
 
-		if (crew->state != EVSCHED_LISTENER_JOINED || !crew->crew ||
-			!evsched_store_equal(crew->store, store))
+		if (!evsched_crew_is(crew, store))
 			continue;
 		if (crew->start_at > clock)
 			*next = Min(*next, crew->start_at);

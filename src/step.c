@@ -23,7 +23,6 @@
 #include "shared.h"
 
 static EvschedStep take_row(EvschedTable *table, int slot, TimestampTz now);
-static EvschedStepKind lock_row(EvschedTable *table);
 static bool is_crowded(TupleTableSlot *row, int slot, EvschedOverlap overlap, bool waits);
 static bool is_waiting(TupleTableSlot *row);
 
@@ -44,6 +43,27 @@ evsched_step_take(EvschedTable *table, int slot, TimestampTz now)
 	step = take_row(table, slot, now);
 	evsched_statement_end(&caller);
 	return step;
+}
+
+/* Locks the row found last for who hands it out; does not wait. */
+EvschedStepKind
+evsched_step_lock(EvschedTable *table)
+{
+	switch (evsched_table_try_lock(table, &table->row->tts_tid))
+	{
+		case EVSCHED_ATTEMPT_DONE:
+			break;
+		case EVSCHED_ATTEMPT_LOCKED:
+			return EVSCHED_STEP_HELD;
+		case EVSCHED_ATTEMPT_CHANGING:
+		case EVSCHED_ATTEMPT_GONE:
+			return EVSCHED_STEP_PASSED;
+	}
+	/* Whoever leased it before us has committed by now. */
+	if (evsched_shared_ready() &&
+		evsched_lease_exists(table->store, evsched_event_id(table->row)))
+		return EVSCHED_STEP_PASSED;
+	return EVSCHED_STEP_HAND_OUT;
 }
 
 /* Enters the next one after the row found last; returns its place, else the last one. */
@@ -125,7 +145,7 @@ take_row(EvschedTable *table, int slot, TimestampTz now)
 			step.kind = EVSCHED_STEP_HELD;
 		return step;
 	}
-	step.kind = lock_row(table);
+	step.kind = evsched_step_lock(table);
 	if (step.kind != EVSCHED_STEP_HAND_OUT)
 		return step;
 
@@ -141,26 +161,6 @@ take_row(EvschedTable *table, int slot, TimestampTz now)
 		step.kind = waits && plan.overlap == EVSCHED_OVERLAP_SKIP ?
 			EVSCHED_STEP_DROP : EVSCHED_STEP_WAIT;
 	return step;
-}
-
-static EvschedStepKind
-lock_row(EvschedTable *table)
-{
-	switch (evsched_table_try_lock(table, &table->row->tts_tid))
-	{
-		case EVSCHED_ATTEMPT_DONE:
-			break;
-		case EVSCHED_ATTEMPT_LOCKED:
-			return EVSCHED_STEP_HELD;
-		case EVSCHED_ATTEMPT_CHANGING:
-		case EVSCHED_ATTEMPT_GONE:
-			return EVSCHED_STEP_PASSED;
-	}
-	/* Whoever leased it before us has committed by now. */
-	if (evsched_shared_ready() &&
-		evsched_lease_exists(table->store, evsched_event_id(table->row)))
-		return EVSCHED_STEP_PASSED;
-	return EVSCHED_STEP_HAND_OUT;
 }
 
 /*

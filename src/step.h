@@ -24,6 +24,7 @@ typedef struct EvschedStep
 } EvschedStep;
 
 extern EvschedStep evsched_step_take(EvschedTable *table, int slot, TimestampTz now);
+extern EvschedStepKind evsched_step_lock(EvschedTable *table);
 extern EvschedPlace evsched_step_go_on(EvschedTable *table, const EvschedStep *step);
 extern EvschedPlace evsched_step_drop(EvschedTable *table, const EvschedStep *step);
 extern EvschedStep evsched_step_hold(TupleTableSlot *row, TimestampTz now);

@@ -69,7 +69,9 @@ typedef struct Turn
 } Turn;
 
 static int	collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving);
+static void add_turn(Turn *turn, EvschedStore store, const char *name, bool pool);
 static void note_halt(int slot);
+static void add_up(Turn *turn, EvschedNextTurn *next, EvschedPlace *low, EvschedPlace *wake);
 static EvschedPlace waits_for(const Turn *turn);
 static void run_named(Turn *turn, int slot, EvschedPlace from, bool serving);
 static void hand_out(Turn *turn, EvschedPlace from);
@@ -113,22 +115,8 @@ evsched_turn_run(EvschedStore store, int slot)
 	}
 	for (int i = 0; i < n; i++)
 	{
-		Turn	   *turn = &turns[i];
-
-		run_named(turn, slot, mark.low, serving);
-		next.again |= turn->again;
-		if (turn->pool && (turn->starving || turn->num_waiting > 0))
-			next.again |= !rest_waiting(turn);
-		else if (turn->starving || turn->blocked)
-			next.again |= !rest_starving(turn) && turn->starving;
-		next.progress |= turn->handed > 0;
-		next.watch |= turn->hands.blocked || turn->hands.unread;
-		next.blocked |= turn->blocked || evsched_place_before(turn->held, EVSCHED_PLACE_LAST);
-		low = evsched_place_min(low, evsched_place_min(turn->stop, turn->held));
-		low = evsched_place_min(low, evsched_place_min(turn->waiting, turn->crowded));
-		wake = evsched_place_min(wake, waits_for(turn));
-		if (evsched_place_before(EVSCHED_PLACE_FIRST, waits_for(turn)))
-			next.at = Min(next.at, waits_for(turn).due_at);
+		run_named(&turns[i], slot, mark.low, serving);
+		add_up(&turns[i], &next, &low, &wake);
 	}
 	if (!evsched_fence_wait(evsched_queue_get(slot)->database))
 	{
@@ -169,11 +157,8 @@ collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving)
 
 		if (!evsched_queue_is_in(store, name, slot))
 			continue;
-		(*turns)[n].store = store;
-		(*turns)[n].pool = true;
-		strlcpy((*turns)[n].name, name, sizeof((*turns)[n].name));
+		add_turn(&(*turns)[n++], store, name, true);
 		*serving = true;
-		n++;
 	}
 	LWLockAcquire(evsched_lease_lock, LW_SHARED);
 	for (int l = queue->first_listener; l != EVSCHED_NO_SLOT && n < max;
@@ -187,14 +172,19 @@ collect_turns(EvschedStore store, int slot, Turn **turns, bool *serving)
 		*serving |= evsched_listener_get(l)->max_events > 0;
 		for (int i = 0; i < n && !known; i++)
 			known = strcmp((*turns)[i].name, name) == 0;
-		if (known)
-			continue;
-		(*turns)[n].store = store;
-		strlcpy((*turns)[n].name, name, sizeof((*turns)[n].name));
-		n++;
+		if (!known)
+			add_turn(&(*turns)[n++], store, name, false);
 	}
 	LWLockRelease(evsched_lease_lock);
 	return n;
+}
+
+static void
+add_turn(Turn *turn, EvschedStore store, const char *name, bool pool)
+{
+	turn->store = store;
+	turn->pool = pool;
+	strlcpy(turn->name, name, sizeof(turn->name));
 }
 
 /* A queue without listeners is halted for those who take from it, too. */
@@ -205,6 +195,25 @@ note_halt(int slot)
 
 	if (evsched_queue_copy_name(slot, name))
 		evsched_queue_set_halted(slot, evsched_setting_is_halted(name));
+}
+
+/* What one of the queues of a slot means for the slot's next turn, and for its mark. */
+static void
+add_up(Turn *turn, EvschedNextTurn *next, EvschedPlace *low, EvschedPlace *wake)
+{
+	next->again |= turn->again;
+	if (turn->pool && (turn->starving || turn->num_waiting > 0))
+		next->again |= !rest_waiting(turn);
+	else if (turn->starving || turn->blocked)
+		next->again |= !rest_starving(turn) && turn->starving;
+	next->progress |= turn->handed > 0;
+	next->watch |= turn->hands.blocked || turn->hands.unread;
+	next->blocked |= turn->blocked || evsched_place_before(turn->held, EVSCHED_PLACE_LAST);
+	*low = evsched_place_min(*low, evsched_place_min(turn->stop, turn->held));
+	*low = evsched_place_min(*low, evsched_place_min(turn->waiting, turn->crowded));
+	*wake = evsched_place_min(*wake, waits_for(turn));
+	if (evsched_place_before(EVSCHED_PLACE_FIRST, waits_for(turn)))
+		next->at = Min(next->at, waits_for(turn).due_at);
 }
 
 /* Before which place something new is of interest; the first: before none. */
@@ -253,7 +262,6 @@ run_named(Turn *turn, int slot, EvschedPlace from, bool serving)
 	evsched_table_open_for_write(&turn->table, "evsched turn");
 	turn->now = GetCurrentTimestamp();
 	turn->hands.now = turn->now;
-	turn->hands.planned = EVSCHED_PLACE_LAST;
 	EVSCHED_STOP("turn begun");
 	if (lingers(&turn->hands))
 		count_available(turn, from);
