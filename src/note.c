@@ -144,7 +144,7 @@ is_known(Relation relation, HeapTuple tuple)
 		{"queue_grant", 3, EVSCHED_STMT_GRANT_KNOWN},
 		{"rule_set", 1, EVSCHED_STMT_RULE_SET_FIND},
 		{"rule_grant", 2, EVSCHED_STMT_RULE_GRANT_KNOWN},
-		{"rule", 1, EVSCHED_STMT_RULE_KNOWN},
+		{"rule", 4, EVSCHED_STMT_RULE_KNOWN},
 		{"rule_slot", 3, EVSCHED_STMT_RULE_SLOT_KNOWN}
 	};
 	const char *table = RelationGetRelationName(relation);

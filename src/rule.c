@@ -18,6 +18,7 @@
 #include "compat.h"
 #include "expression.h"
 #include "job.h"
+#include "role.h"
 #include "rule_set.h"
 #include "statement.h"
 #include "store.h"
@@ -120,7 +121,7 @@ evsched_sql_load_rules(PG_FUNCTION_ARGS)
 {
 	const char *set = evsched_rule_set_name(fcinfo, 1);
 	const char *search_path = evsched_rule_set_path();
-	Datum		values[2] = {CStringGetTextDatum(set)};
+	Datum		value = CStringGetTextDatum(set);
 	EvschedCaller caller;
 	bool		slots_named;
 	NewRule    *rules;
@@ -134,11 +135,14 @@ evsched_sql_load_rules(PG_FUNCTION_ARGS)
 	rules = read_rules(PG_GETARG_JSONB_P(0), &n);
 	evsched_statement_begin(&caller);
 	owner = evsched_rule_set_change(set, caller.user, &slots_named);
-	evsched_statement_run(EVSCHED_STMT_RULE_REMOVE, values, " n");
+	/* A rule that is there again is the same one, and goes on with its slots. */
+	evsched_statement_run(EVSCHED_STMT_RULE_SHELVE, &value, NULL);
+	if (!OidIsValid(evsched_role_of(owner)))
+		evsched_statement_run(EVSCHED_STMT_RULE_REMOVE_SHELVED, &value, NULL);
 	owner = evsched_rule_set_own(set, owner, caller.user);
 	for (int i = 0; i < n; i++)
 		(void) insert_rule(set, owner, &rules[i], search_path);
-	/* A rule that is there again goes on with its slots. */
+	evsched_statement_run(EVSCHED_STMT_RULE_REMOVE_SHELVED, &value, NULL);
 	if (!slots_named)
 		evsched_rule_set_forget_stray(set);
 	evsched_statement_end(&caller);

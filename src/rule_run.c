@@ -11,7 +11,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -61,7 +60,6 @@ typedef struct Calling
 
 static int	list_rules(const EvschedRuleSet *set, Rule **rules);
 static bool take_turn(const EvschedRuleSet *set, const Rule *rule, TimestampTz now);
-static uint64 hash_rule(const EvschedRuleSet *set, const Rule *rule);
 static Slot find_slot(const EvschedRuleSet *set, const Rule *rule, TimestampTz now);
 static Slot call_slot_function(const EvschedRuleSet *set, const Rule *rule, TimestampTz now);
 static void tell_slot_function(void *calling);
@@ -157,7 +155,8 @@ take_turn(const EvschedRuleSet *set, const Rule *rule, TimestampTz now)
 	Slot		slot;
 
 	if (rule->each)
-		return evsched_rule_session_take(hash_rule(set, rule), evsched_arg_us(&rule->period), now);
+		return evsched_rule_session_take(evsched_store_here(), rule->id,
+										 evsched_arg_us(&rule->period), now);
 	slot = find_slot(set, rule, now);
 	if (set->slot_function == NULL ? rule->has_run && slot.number <= rule->last_slot :
 		is_spent(set, rule, &slot))
@@ -168,18 +167,6 @@ take_turn(const EvschedRuleSet *set, const Rule *rule, TimestampTz now)
 		return false;
 	spend(set, rule, &slot, now);
 	return true;
-}
-
-/* A rule that is loaded again is the same one. */
-static uint64
-hash_rule(const EvschedRuleSet *set, const Rule *rule)
-{
-	uint64		seed = ((uint64) evsched_store_here().table << 32) | (uint32) rule->nth;
-	uint64		hash = hash_bytes_extended((const unsigned char *) set->name,
-										   strlen(set->name), seed);
-
-	return hash_bytes_extended((const unsigned char *) rule->identifier,
-							   strlen(rule->identifier), hash);
 }
 
 /* The slot of a moment; by default the whole periods since 1970. */

@@ -18,9 +18,15 @@
 #define EARLY_FRACTION	100
 #define MAX_EARLY		(10 * INT64CONST(1000))
 
+typedef struct Key
+{
+	EvschedStore store;
+	int64		rule;
+} Key;
+
 typedef struct Last
 {
-	uint64		rule;			/* hash key */
+	Key			key;
 	bool		known;			/* it was run */
 	TimestampTz at;				/* when, on the grid of the first run */
 } Last;
@@ -56,16 +62,17 @@ evsched_rule_session_init(void)
  * later, always runs it, and who comes more often runs it as often as everybody.
  */
 bool
-evsched_rule_session_take(uint64 rule, int64 period, TimestampTz now)
+evsched_rule_session_take(EvschedStore store, int64 rule, int64 period, TimestampTz now)
 {
-	HASHCTL		info = {.keysize = sizeof(uint64), .entrysize = sizeof(Last), .hcxt = TopMemoryContext};
+	HASHCTL		info = {.keysize = sizeof(Key), .entrysize = sizeof(Last), .hcxt = TopMemoryContext};
+	Key			key = {store, rule};
 	int64		early = Min(period / EARLY_FRACTION, MAX_EARLY);
 	Last	   *last;
 	bool		found;
 
 	if (lasts == NULL)
 		lasts = hash_create("evsched rules", 32, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	last = hash_search(lasts, &rule, HASH_ENTER, &found);
+	last = hash_search(lasts, &key, HASH_ENTER, &found);
 	if (!found)
 		last->known = false;
 	/* Somebody has set the clock back. */
@@ -136,7 +143,7 @@ undo_from(int level)
 	while (num_changes > 0 && changes[num_changes - 1].level >= level)
 	{
 		const Last *before = &changes[--num_changes].before;
-		Last	   *last = hash_search(lasts, &before->rule, HASH_FIND, NULL);
+		Last	   *last = hash_search(lasts, &before->key, HASH_FIND, NULL);
 
 		if (last != NULL)
 			*last = *before;

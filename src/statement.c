@@ -535,20 +535,37 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"SELECT FROM evsched.rule_grant WHERE rule_set OPERATOR(pg_catalog.=) $1"
 		" AND role OPERATOR(pg_catalog.=) $2"
 	},
+	/* Last of its set; while a set is loaded, in the place of the one of the same name. */
 	[EVSCHED_STMT_RULE_ADD] = {
 		SPI_OK_INSERT_RETURNING, 8,
 		{TEXTOID, TEXTOID, INT4OID, INTERVALOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
 		"INSERT INTO evsched.rule"
-		" (rule_set, identifier, nth, owner, period, mode, filter, command, search_path)"
+		" (rule_set, identifier, nth, position, owner, period, mode, filter, command, search_path)"
 		" VALUES ($1, $2, (SELECT pg_catalog.count(*) FROM evsched.rule r"
-		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1"
-		" AND r.identifier OPERATOR(pg_catalog.=) $2), $3, $4, $5, $6, $7, $8) RETURNING id"
+		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1 AND r.position OPERATOR(pg_catalog.>) 0"
+		" AND r.identifier OPERATOR(pg_catalog.=) $2),"
+		" coalesce((SELECT pg_catalog.max(r.position) FROM evsched.rule r"
+		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1 AND r.position OPERATOR(pg_catalog.>) 0), 0)"
+		" OPERATOR(pg_catalog.+) 1, $3, $4, $5, $6, $7, $8)"
+		" ON CONFLICT (rule_set, identifier, nth) DO UPDATE SET position = excluded.position,"
+		" owner = excluded.owner, period = excluded.period, mode = excluded.mode,"
+		" filter = excluded.filter, command = excluded.command,"
+		" search_path = excluded.search_path RETURNING id"
 	},
-	/* Without a name: all. */
 	[EVSCHED_STMT_RULE_REMOVE] = {
 		SPI_OK_DELETE, 2, {TEXTOID, TEXTOID},
 		"DELETE FROM evsched.rule WHERE rule_set OPERATOR(pg_catalog.=) $1"
-		" AND ($2 IS NULL OR identifier OPERATOR(pg_catalog.=) $2)"
+		" AND identifier OPERATOR(pg_catalog.=) $2"
+	},
+	[EVSCHED_STMT_RULE_SHELVE] = {
+		SPI_OK_UPDATE, 1, {TEXTOID},
+		"UPDATE evsched.rule SET position = OPERATOR(pg_catalog.-) position"
+		" WHERE rule_set OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_RULE_REMOVE_SHELVED] = {
+		SPI_OK_DELETE, 1, {TEXTOID},
+		"DELETE FROM evsched.rule WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" AND position OPERATOR(pg_catalog.<) 0"
 	},
 	[EVSCHED_STMT_RULE_LIST] = {
 		SPI_OK_SELECT, 2, {TEXTOID, INT4OID},
@@ -559,11 +576,13 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" ON l.rule_set OPERATOR(pg_catalog.=) r.rule_set"
 		" AND l.name OPERATOR(pg_catalog.=) r.identifier AND l.nth OPERATOR(pg_catalog.=) r.nth"
 		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1 AND r.owner OPERATOR(pg_catalog.=) $2"
-		" ORDER BY r.id"
+		" ORDER BY r.position"
 	},
 	[EVSCHED_STMT_RULE_KNOWN] = {
-		SPI_OK_SELECT, 1, {INT8OID},
+		SPI_OK_SELECT, 4, {INT8OID, TEXTOID, TEXTOID, INT4OID},
 		"SELECT FROM evsched.rule WHERE id OPERATOR(pg_catalog.=) $1"
+		" OR (rule_set OPERATOR(pg_catalog.=) $2 AND identifier OPERATOR(pg_catalog.=) $3"
+		" AND nth OPERATOR(pg_catalog.=) $4)"
 	},
 	/* A slot of another period tells nothing. */
 	[EVSCHED_STMT_RULE_SLOT_FIND] = {

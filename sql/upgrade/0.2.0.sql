@@ -113,8 +113,9 @@ CREATE TABLE evsched.rule_grant (
 );
 COMMENT ON TABLE evsched.rule_grant IS 'who may run the rules of others';
 
--- In the order of their ids; nth tells those of one identifier apart.  A rule is run
--- only when its owner is that of its set: a restore may bring one into somebody else's.
+-- In the order of their positions; nth tells those of one identifier apart.  While a set
+-- is loaded, what it had before has positions below zero.  A rule is run only when its
+-- owner is that of its set: a restore may bring one into somebody else's.
 
 CREATE TABLE evsched.rule (
     id          bigint NOT NULL DEFAULT pg_catalog.nextval('evsched.event_id_seq') PRIMARY KEY,
@@ -122,14 +123,16 @@ CREATE TABLE evsched.rule (
     identifier  text COLLATE "C" NOT NULL
                 CHECK (pg_catalog.octet_length(identifier) BETWEEN 1 AND 255),
     nth         int  NOT NULL,
+    position    int  NOT NULL,
     owner       int  NOT NULL,
     period      interval NOT NULL CHECK (period > '0'::interval),
     mode        text COLLATE "C" NOT NULL CHECK (mode IN ('once', 'each')),
     filter      text,
     command     text NOT NULL CHECK (command <> ''),
-    search_path text NOT NULL
+    search_path text NOT NULL,
+    UNIQUE (rule_set, identifier, nth)
 );
-CREATE INDEX rule_rule_set ON evsched.rule (rule_set, id);
+CREATE INDEX rule_position ON evsched.rule (rule_set, position);
 COMMENT ON TABLE evsched.rule IS 'the rules of all sets';
 
 -- The highest slot of each name that was run, nth being 0 where a function names them.
