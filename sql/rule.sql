@@ -42,7 +42,7 @@ CREATE FUNCTION evsched.revoke_rules(rule_set text, role name) RETURNS void
 COMMENT ON FUNCTION evsched.revoke_rules(text, name) IS 'takes back what grant_rules gave';
 
 CREATE VIEW evsched.rules WITH (security_barrier) AS
-    SELECT r.id, r.rule_set, r.identifier, r.period, r.mode, r.filter, r.command, n.name AS owner,
+    SELECT r.id, r.rule_set, r.position, r.identifier, r.period, r.mode, r.filter, r.command, n.name AS owner,
            l.slot AS last_slot, l.ran_at AS last_run_at
     FROM evsched.rule r
     JOIN evsched.rule_set s ON s.name = r.rule_set

@@ -72,3 +72,30 @@ ALTER TABLE evsched.rule_grant ENABLE ALWAYS TRIGGER skip_known;
 ALTER TABLE evsched.rule ENABLE ALWAYS TRIGGER skip_known;
 ALTER TABLE evsched.rule_slot ENABLE ALWAYS TRIGGER skip_known;
 
+-- Every process keeps these in mind until they change; of slots, those that are spent.
+
+CREATE TRIGGER note_setting AFTER INSERT OR UPDATE OR DELETE ON evsched.rule_set
+    FOR EACH ROW EXECUTE FUNCTION evsched._note_setting();
+CREATE TRIGGER note_setting AFTER INSERT OR UPDATE OR DELETE ON evsched.rule_grant
+    FOR EACH ROW EXECUTE FUNCTION evsched._note_setting();
+CREATE TRIGGER note_setting AFTER INSERT OR UPDATE OR DELETE ON evsched.rule
+    FOR EACH ROW EXECUTE FUNCTION evsched._note_setting();
+CREATE TRIGGER note_setting AFTER DELETE ON evsched.rule_slot
+    FOR EACH ROW EXECUTE FUNCTION evsched._note_setting();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON evsched.rule_set
+    FOR EACH STATEMENT EXECUTE FUNCTION evsched._note_setting();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON evsched.rule_grant
+    FOR EACH STATEMENT EXECUTE FUNCTION evsched._note_setting();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON evsched.rule
+    FOR EACH STATEMENT EXECUTE FUNCTION evsched._note_setting();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON evsched.rule_slot
+    FOR EACH STATEMENT EXECUTE FUNCTION evsched._note_setting();
+ALTER TABLE evsched.rule_set ENABLE ALWAYS TRIGGER note_setting;
+ALTER TABLE evsched.rule_grant ENABLE ALWAYS TRIGGER note_setting;
+ALTER TABLE evsched.rule ENABLE ALWAYS TRIGGER note_setting;
+ALTER TABLE evsched.rule_slot ENABLE ALWAYS TRIGGER note_setting;
+ALTER TABLE evsched.rule_set ENABLE ALWAYS TRIGGER note_truncate;
+ALTER TABLE evsched.rule_grant ENABLE ALWAYS TRIGGER note_truncate;
+ALTER TABLE evsched.rule ENABLE ALWAYS TRIGGER note_truncate;
+ALTER TABLE evsched.rule_slot ENABLE ALWAYS TRIGGER note_truncate;
+

@@ -9,6 +9,7 @@
 
 #include "expression.h"
 
+#include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
@@ -26,10 +27,13 @@ evsched_expression_query(text *expression, const char *argument)
 	char	   *query = psprintf("SELECT (%s\n)", text_to_cstring(expression));
 	List	   *statements = parse(query);
 	SelectStmt *select = (SelectStmt *) linitial_node(RawStmt, statements)->stmt;
+	SelectStmt *bare = makeNode(SelectStmt);
 
-	if (list_length(statements) != 1 || !IsA(select, SelectStmt) ||
-		list_length(select->targetList) != 1 || select->fromClause != NIL ||
-		select->whereClause != NULL || select->intoClause != NULL)
+	/* Nothing may stand beside it. */
+	if (IsA(select, SelectStmt))
+		bare->targetList = select->targetList;
+	if (list_length(statements) != 1 || !equal(select, bare) ||
+		list_length(bare->targetList) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("%s is not one expression", argument),

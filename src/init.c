@@ -13,6 +13,7 @@
 #include "hook.h"
 #include "launcher.h"
 #include "role.h"
+#include "rule_list.h"
 #include "rule_session.h"
 #include "setting.h"
 #include "shared.h"
@@ -31,6 +32,7 @@ _PG_init(void)
 		evsched_store_init();
 		evsched_role_init();
 		evsched_setting_init();
+		evsched_rule_list_init();
 		evsched_rule_session_init();
 		return;
 	}
@@ -41,6 +43,7 @@ _PG_init(void)
 	evsched_setting_init();
 	evsched_database_init();
 	evsched_effect_init();
+	evsched_rule_list_init();
 	evsched_rule_session_init();
 	evsched_hook_init();
 	evsched_launcher_init();

@@ -48,8 +48,8 @@ static const struct
 static const char *const mode_words[] = {"once", "each"};
 
 static void check_rule(const NewRule *rule);
-static int64 insert_rule(const char *set, int32 owner, const NewRule *rule,
-						 const char *search_path);
+static int64 put_rule(const char *set, int32 owner, const NewRule *rule,
+					  const char *search_path);
 static NewRule *read_rules(Jsonb *rules, int *n);
 static void read_rule(JsonbContainer *object, NewRule *rule);
 static void read_member(const char *name, JsonbValue *value, NewRule *rule);
@@ -83,7 +83,7 @@ evsched_sql_add_rule(PG_FUNCTION_ARGS)
 	evsched_statement_begin(&caller);
 	owner = evsched_rule_set_change(set, caller.user, &slots_named);
 	owner = evsched_rule_set_own(set, owner, caller.user);
-	id = insert_rule(set, owner, &rule, search_path);
+	id = put_rule(set, owner, &rule, search_path);
 	evsched_statement_end(&caller);
 	PG_RETURN_INT64(id);
 }
@@ -109,7 +109,7 @@ evsched_sql_remove_rule(PG_FUNCTION_ARGS)
 		(void) evsched_rule_set_change(set, caller.user, &slots_named);
 		n = evsched_statement_run(EVSCHED_STMT_RULE_REMOVE, values, NULL);
 		if (!slots_named)
-			evsched_rule_set_forget_slots(set, DatumGetTextPP(values[1]));
+			evsched_rule_set_forget_slots(set, n);
 	}
 	evsched_statement_end(&caller);
 	PG_RETURN_INT32(n);
@@ -126,6 +126,7 @@ evsched_sql_load_rules(PG_FUNCTION_ARGS)
 	bool		slots_named;
 	NewRule    *rules;
 	int32		owner;
+	uint64		removed;
 	int			n;
 
 	if (PG_ARGISNULL(0))
@@ -141,10 +142,10 @@ evsched_sql_load_rules(PG_FUNCTION_ARGS)
 		evsched_statement_run(EVSCHED_STMT_RULE_REMOVE_SHELVED, &value, NULL);
 	owner = evsched_rule_set_own(set, owner, caller.user);
 	for (int i = 0; i < n; i++)
-		(void) insert_rule(set, owner, &rules[i], search_path);
-	evsched_statement_run(EVSCHED_STMT_RULE_REMOVE_SHELVED, &value, NULL);
+		(void) put_rule(set, owner, &rules[i], search_path);
+	removed = evsched_statement_run(EVSCHED_STMT_RULE_REMOVE_SHELVED, &value, NULL);
 	if (!slots_named)
-		evsched_rule_set_forget_stray(set);
+		evsched_rule_set_forget_slots(set, removed);
 	evsched_statement_end(&caller);
 	PG_RETURN_INT32(n);
 }
@@ -170,8 +171,9 @@ check_rule(const NewRule *rule)
 		(void) evsched_expression_query(rule->filter, "filter");
 }
 
+/* While the set is loaded, perhaps as one that it had before. */
 static int64
-insert_rule(const char *set, int32 owner, const NewRule *rule, const char *search_path)
+put_rule(const char *set, int32 owner, const NewRule *rule, const char *search_path)
 {
 	int			mode = evsched_arg_word(rule->mode, "mode", mode_words, lengthof(mode_words));
 	Datum		values[] = {
@@ -180,9 +182,11 @@ insert_rule(const char *set, int32 owner, const NewRule *rule, const char *searc
 		PointerGetDatum(rule->filter), PointerGetDatum(rule->command),
 		CStringGetTextDatum(search_path)
 	};
+	const char *nulls = rule->filter == NULL ? "     n  " : NULL;
 	bool		isnull;
 
-	evsched_statement_run(EVSCHED_STMT_RULE_ADD, values, rule->filter == NULL ? "     n  " : NULL);
+	if (evsched_statement_run(EVSCHED_STMT_RULE_REPLACE, values, nulls) == 0)
+		evsched_statement_run(EVSCHED_STMT_RULE_ADD, values, nulls);
 	return DatumGetInt64(evsched_statement_value(0, 1, &isnull));
 }
 

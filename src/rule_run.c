@@ -14,34 +14,24 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
+#include "utils/portal.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "arg.h"
 #include "expression.h"
 #include "history.h"
+#include "role.h"
+#include "rule_list.h"
 #include "rule_session.h"
 #include "rule_set.h"
 #include "setting.h"
 #include "statement.h"
 #include "store.h"
-
-typedef struct Rule
-{
-	int64		id;
-	const char *identifier;
-	int			nth;			/* of that identifier */
-	Interval	period;
-	bool		each;			/* for each session; else once for all */
-	text	   *filter;			/* NULL: none */
-	const char *command;
-	const char *search_path;
-	bool		has_run;		/* by the default name of its slots: */
-	int64		last_slot;
-} Rule;
 
 /* Where a rule is at a moment. */
 typedef struct Slot
@@ -55,22 +45,28 @@ typedef struct Slot
 typedef struct Calling
 {
 	const EvschedRuleSet *set;
-	const Rule *rule;
+	const EvschedRule *rule;
 } Calling;
 
-static int	list_rules(const EvschedRuleSet *set, Rule **rules);
-static bool take_turn(const EvschedRuleSet *set, const Rule *rule, TimestampTz now);
-static Slot find_slot(const EvschedRuleSet *set, const Rule *rule, TimestampTz now);
-static Slot call_slot_function(const EvschedRuleSet *set, const Rule *rule, TimestampTz now);
+static bool may_run(const EvschedRuleSet *set);
+static bool is_any_due(const EvschedRuleSet *set, TimestampTz now);
+static void run_all(const EvschedRuleSet *set, TimestampTz now, Jsonb **response);
+static bool take_turn(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now);
+static Slot find_slot(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now);
+static int64 number_of(const EvschedRule *rule, TimestampTz now);
+static Slot call_slot_function(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now);
 static void tell_slot_function(void *calling);
-static bool is_spent(const EvschedRuleSet *set, const Rule *rule, const Slot *slot);
-static void spend(const EvschedRuleSet *set, const Rule *rule, const Slot *slot, TimestampTz now);
-static ErrorData *run_apart(const EvschedRuleSet *set, const Rule *rule, Jsonb **response);
-static void run_rule(const EvschedRuleSet *set, const Rule *rule, Jsonb **response);
-static bool passes_filter(const Rule *rule, Jsonb *response);
+static bool is_spent(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot);
+static void spend(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot, TimestampTz now);
+static ErrorData *run_apart(const EvschedRuleSet *set, const EvschedRule *rule, List *cursors,
+							Jsonb **response);
+static List *list_cursors(void);
+static void close_cursors_but(List *cursors);
+static void run_rule(const EvschedRuleSet *set, const EvschedRule *rule, Jsonb **response);
+static bool passes_filter(const EvschedRule *rule, Jsonb *response);
 static void execute(const char *sql, Jsonb *response);
 static Jsonb *new_response(MemoryContext context);
-static void record_failure(const EvschedRuleSet *set, const Rule *rule, TimestampTz started_at,
+static void record_failure(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz started_at,
 						   const ErrorData *error);
 
 PG_FUNCTION_INFO_V1(evsched_sql_run_rules);
@@ -81,76 +77,73 @@ evsched_sql_run_rules(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *response = PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0);
 	TimestampTz now = GetCurrentTimestamp();
-	EvschedRuleSet set;
-	Rule	   *rules = NULL;
-	int			n = 0;
+	const char *name = evsched_rule_set_name(fcinfo, 1);
+	const EvschedRuleSet *known;
+	EvschedRuleSet *set = NULL;
 
 	PreventCommandIfReadOnly("evsched.run_rules()");
 	evsched_store_require_current();
-	if (evsched_rule_set_find(&set, evsched_rule_set_name(fcinfo, 1)))
-	{
-		evsched_rule_set_require_run(&set);
-		/* What was restored waits for start(). */
-		if (OidIsValid(set.role) && !evsched_setting_is_stopped())
-			n = list_rules(&set, &rules);
-	}
-	for (int i = 0; i < n; i++)
-	{
-		ErrorData  *error;
-
-		CHECK_FOR_INTERRUPTS();
-		if (!take_turn(&set, &rules[i], now))
-			continue;
-		error = run_apart(&set, &rules[i], &response);
-		if (error != NULL)
-			record_failure(&set, &rules[i], now, error);
-	}
+	known = evsched_rule_list_find(name);
+	/* What is known goes when something is run, and may be old. */
+	if (known != NULL && may_run(known) && is_any_due(known, now))
+		set = evsched_rule_list_read(name);
+	if (set != NULL && may_run(set))
+		run_all(set, now, &response);
 	if (response == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(response);
 }
 
-/* Reads the rules of a set, in the order in which they were added; returns how many. */
-static int
-list_rules(const EvschedRuleSet *set, Rule **rules)
+/* Raises 42501 for who may not; false: nobody may now, as what was restored before start(). */
+static bool
+may_run(const EvschedRuleSet *set)
 {
-	MemoryContext context = CurrentMemoryContext;
-	Datum		values[2] = {CStringGetTextDatum(set->name), Int32GetDatum(set->owner)};
-	MemoryContext spi_context;
-	EvschedCaller caller;
-	int			n;
+	if (!OidIsValid(evsched_role_of(set->owner)) || evsched_setting_is_stopped())
+		return false;
+	evsched_rule_set_require_run(set);
+	return true;
+}
 
-	evsched_statement_begin(&caller);
-	n = evsched_statement_read(EVSCHED_STMT_RULE_LIST, values);
-	spi_context = MemoryContextSwitchTo(context);
-	*rules = palloc0(sizeof(Rule) * Max(n, 1));
-	for (int i = 0; i < n; i++)
+/* Is there a rule that may be due? */
+static bool
+is_any_due(const EvschedRuleSet *set, TimestampTz now)
+{
+	bool		due = false;
+
+	for (int i = 0; i < set->num_rules && !due; i++)
 	{
-		Rule	   *rule = &(*rules)[i];
-		bool		isnull;
-		Datum		filter;
+		const EvschedRule *rule = &set->rules[i];
 
-		rule->id = DatumGetInt64(evsched_statement_value(i, 1, &isnull));
-		rule->identifier = TextDatumGetCString(evsched_statement_value(i, 2, &isnull));
-		rule->nth = DatumGetInt32(evsched_statement_value(i, 3, &isnull));
-		rule->period = *DatumGetIntervalP(evsched_statement_value(i, 4, &isnull));
-		rule->each = DatumGetBool(evsched_statement_value(i, 5, &isnull));
-		filter = evsched_statement_value(i, 6, &isnull);
-		if (!isnull)
-			rule->filter = DatumGetTextPCopy(filter);
-		rule->command = TextDatumGetCString(evsched_statement_value(i, 7, &isnull));
-		rule->search_path = TextDatumGetCString(evsched_statement_value(i, 8, &isnull));
-		rule->last_slot = DatumGetInt64(evsched_statement_value(i, 9, &isnull));
-		rule->has_run = !isnull;
+		due = rule->each ?
+			evsched_rule_session_is_due(evsched_store_here(), rule->id,
+										evsched_arg_us(&rule->period), now) :
+			set->slot_function != NULL || !rule->has_run ||
+			number_of(rule, now) > rule->last_slot;
 	}
-	MemoryContextSwitchTo(spi_context);
-	evsched_statement_end(&caller);
-	return n;
+	return due;
+}
+
+static void
+run_all(const EvschedRuleSet *set, TimestampTz now, Jsonb **response)
+{
+	List	   *cursors = list_cursors();
+
+	for (int i = 0; i < set->num_rules; i++)
+	{
+		ErrorData  *error;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!take_turn(set, &set->rules[i], now))
+			continue;
+		error = run_apart(set, &set->rules[i], cursors, response);
+		if (error != NULL)
+			record_failure(set, &set->rules[i], now, error);
+	}
 }
 
 /* Is it this caller's turn to run the rule?  Then nobody else's, whatever comes of it. */
 static bool
-take_turn(const EvschedRuleSet *set, const Rule *rule, TimestampTz now)
+take_turn(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now)
 {
 	Slot		slot;
 
@@ -162,33 +155,44 @@ take_turn(const EvschedRuleSet *set, const Rule *rule, TimestampTz now)
 		is_spent(set, rule, &slot))
 		return false;
 	/* Of those who come at the same time one gets the lock; who comes later sees the slot. */
-	if (!evsched_rule_set_lock_slot(set->name, slot.name, slot.nth, false) ||
-		is_spent(set, rule, &slot))
+	if (!evsched_rule_set_lock_slot(set->name, slot.name, slot.nth, false))
 		return false;
+	if (is_spent(set, rule, &slot))
+	{
+		evsched_rule_set_unlock_slot(set->name, slot.name, slot.nth);
+		return false;
+	}
 	spend(set, rule, &slot, now);
 	return true;
 }
 
-/* The slot of a moment; by default the whole periods since 1970. */
+/* The slot of a moment. */
 static Slot
-find_slot(const EvschedRuleSet *set, const Rule *rule, TimestampTz now)
+find_slot(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now)
 {
-	const int64 unix_epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	int64		since = now + unix_epoch;
-	int64		period = evsched_arg_us(&rule->period);
-
 	if (set->slot_function != NULL)
 		return call_slot_function(set, rule, now);
 	return (Slot)
 	{
-		.number = since / period - (since % period < 0),
+		.number = number_of(rule, now),
 			.name = rule->identifier,
 			.nth = rule->nth
 	};
 }
 
+/* By default: how many whole periods since 1970. */
+static int64
+number_of(const EvschedRule *rule, TimestampTz now)
+{
+	const int64 unix_epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	int64		since = now + unix_epoch;
+	int64		period = evsched_arg_us(&rule->period);
+
+	return since / period - (since % period < 0);
+}
+
 static Slot
-call_slot_function(const EvschedRuleSet *set, const Rule *rule, TimestampTz now)
+call_slot_function(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Calling		calling = {set, rule};
@@ -203,7 +207,7 @@ call_slot_function(const EvschedRuleSet *set, const Rule *rule, TimestampTz now)
 	bool		isnull;
 
 	error_context_stack = &told;
-	evsched_rule_set_become_owner(set, set->search_path, &caller);
+	evsched_rule_set_become_owner(evsched_role_of(set->owner), set->search_path, &caller);
 	SPI_connect();
 	/* Its result has been looked at, but it may be another function by now. */
 	if (SPI_execute_with_args(psprintf("SELECT slot::pg_catalog.int8, name::pg_catalog.text"
@@ -240,25 +244,31 @@ tell_slot_function(void *arg)
 
 /* Was this slot, or a later one, run by now?  So one wins nothing by setting the clock back. */
 static bool
-is_spent(const EvschedRuleSet *set, const Rule *rule, const Slot *slot)
+is_spent(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot)
 {
 	Datum		values[] = {
 		CStringGetTextDatum(set->name), CStringGetTextDatum(slot->name),
 		Int32GetDatum(slot->nth), IntervalPGetDatum(&rule->period)
 	};
 	EvschedCaller caller;
-	bool		spent;
+	bool		spent = false;
 	bool		isnull;
 
 	evsched_statement_begin(&caller);
-	spent = evsched_statement_read(EVSCHED_STMT_RULE_SLOT_FIND, values) > 0 &&
-		DatumGetInt64(evsched_statement_value(0, 1, &isnull)) >= slot->number;
+	if (evsched_statement_read(EVSCHED_STMT_RULE_SLOT_FIND, values) > 0)
+	{
+		int64		last = DatumGetInt64(evsched_statement_value(0, 1, &isnull));
+
+		spent = last >= slot->number;
+		if (set->slot_function == NULL)
+			evsched_rule_list_note_slot(set->name, rule->id, last);
+	}
 	evsched_statement_end(&caller);
 	return spent;
 }
 
 static void
-spend(const EvschedRuleSet *set, const Rule *rule, const Slot *slot, TimestampTz now)
+spend(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot, TimestampTz now)
 {
 	Datum		values[] = {
 		CStringGetTextDatum(set->name), CStringGetTextDatum(slot->name),
@@ -267,14 +277,17 @@ spend(const EvschedRuleSet *set, const Rule *rule, const Slot *slot, TimestampTz
 	};
 	EvschedCaller caller;
 
+	evsched_rule_list_note_spent();
 	evsched_statement_begin(&caller);
-	evsched_statement_run(EVSCHED_STMT_RULE_SLOT_SET, values, NULL);
+	if (evsched_statement_run_now(EVSCHED_STMT_RULE_SLOT_SET, values, NULL) == 0)
+		evsched_statement_run_now(EVSCHED_STMT_RULE_SLOT_ADD, values, NULL);
 	evsched_statement_end(&caller);
 }
 
 /* Runs a rule in a subtransaction; returns its error, when it has been rolled back, or NULL. */
 static ErrorData *
-run_apart(const EvschedRuleSet *set, const Rule *rule, Jsonb **response)
+run_apart(const EvschedRuleSet *set, const EvschedRule *rule, List *cursors,
+		  Jsonb **response)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner resources = CurrentResourceOwner;
@@ -285,6 +298,7 @@ run_apart(const EvschedRuleSet *set, const Rule *rule, Jsonb **response)
 	PG_TRY();
 	{
 		run_rule(set, rule, response);
+		close_cursors_but(cursors);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -303,14 +317,53 @@ run_apart(const EvschedRuleSet *set, const Rule *rule, Jsonb **response)
 	return error;
 }
 
+/* The names of the cursors that are open. */
+static List *
+list_cursors(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *names = NIL;
+	EvschedCaller caller;
+	uint64		n;
+
+	evsched_statement_begin(&caller);
+	n = evsched_statement_read(EVSCHED_STMT_CURSORS, NULL);
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		isnull;
+		char	   *name = TextDatumGetCString(evsched_statement_value(i, 1, &isnull));
+		MemoryContext spi_context = MemoryContextSwitchTo(context);
+
+		names = lappend(names, makeString(pstrdup(name)));
+		MemoryContextSwitchTo(spi_context);
+	}
+	evsched_statement_end(&caller);
+	return names;
+}
+
+/* Who fetches from a cursor runs its query: what the owner has left must not be there. */
 static void
-run_rule(const EvschedRuleSet *set, const Rule *rule, Jsonb **response)
+close_cursors_but(List *cursors)
+{
+	ListCell   *cell;
+
+	foreach(cell, list_cursors())
+	{
+		Portal		portal = GetPortalByName(strVal(lfirst(cell)));
+
+		if (!list_member(cursors, lfirst(cell)) && PortalIsValid(portal))
+			PortalDrop(portal, false);
+	}
+}
+
+static void
+run_rule(const EvschedRuleSet *set, const EvschedRule *rule, Jsonb **response)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Jsonb	   *rewritten = NULL;
 	EvschedRuleCaller caller;
 
-	evsched_rule_set_become_owner(set, rule->search_path, &caller);
+	evsched_rule_set_become_owner(evsched_role_of(set->owner), rule->search_path, &caller);
 	SPI_connect();
 	if (rule->filter == NULL || passes_filter(rule, *response))
 	{
@@ -324,12 +377,15 @@ run_rule(const EvschedRuleSet *set, const Rule *rule, Jsonb **response)
 }
 
 static bool
-passes_filter(const Rule *rule, Jsonb *response)
+passes_filter(const EvschedRule *rule, Jsonb *response)
 {
 	Datum		value;
 	bool		isnull;
 
 	execute(evsched_expression_query(rule->filter, "filter"), response);
+	/* What returns a set may return an empty one. */
+	if (SPI_processed == 0)
+		return false;
 	if (SPI_gettypeid(SPI_tuptable->tupdesc, 1) != BOOLOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -380,7 +436,7 @@ new_response(MemoryContext context)
 
 /* In the history of runs, among those of the rule's. */
 static void
-record_failure(const EvschedRuleSet *set, const Rule *rule, TimestampTz started_at,
+record_failure(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz started_at,
 			   const ErrorData *error)
 {
 	EvschedRecord record = {

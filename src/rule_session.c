@@ -45,6 +45,8 @@ static int	max_changes;
 static void end_transaction(XactEvent event, void *arg);
 static void end_subtransaction(SubXactEvent event, SubTransactionId id,
 							   SubTransactionId parent, void *arg);
+static Last *find_last(EvschedStore store, int64 rule, HASHACTION action);
+static int64 early_by(int64 period);
 static void note_change(const Last *before);
 static void undo_from(int level);
 static void forget_changes(void);
@@ -57,31 +59,33 @@ evsched_rule_session_init(void)
 }
 
 /*
- * Is it time for this session to run that rule?  Then it counts as run.  It counts from
- * its first run in whole periods, so that who comes once in a period, a little earlier or
- * later, always runs it, and who comes more often runs it as often as everybody.
+ * Is it time for this session to run that rule?  It counts from its first run in whole
+ * periods, so that who comes once in a period, a little earlier or later, always runs it,
+ * and who comes more often runs it as often as everybody.
  */
+bool
+evsched_rule_session_is_due(EvschedStore store, int64 rule, int64 period, TimestampTz now)
+{
+	const Last *last = find_last(store, rule, HASH_FIND);
+
+	/* Somebody may have set the clock back: then it is due, and counts from then on. */
+	return last == NULL || !last->known || now - last->at >= period - early_by(period) ||
+		now < last->at - early_by(period);
+}
+
+/* The same; then it counts as run. */
 bool
 evsched_rule_session_take(EvschedStore store, int64 rule, int64 period, TimestampTz now)
 {
-	HASHCTL		info = {.keysize = sizeof(Key), .entrysize = sizeof(Last), .hcxt = TopMemoryContext};
-	Key			key = {store, rule};
-	int64		early = Min(period / EARLY_FRACTION, MAX_EARLY);
+	int64		early = early_by(period);
 	Last	   *last;
-	bool		found;
 
-	if (lasts == NULL)
-		lasts = hash_create("evsched rules", 32, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	last = hash_search(lasts, &key, HASH_ENTER, &found);
-	if (!found)
-		last->known = false;
-	/* Somebody has set the clock back. */
-	if (last->known && now < last->at - early)
-		last->at = now;
-	if (last->known && now - last->at < period - early)
+	if (!evsched_rule_session_is_due(store, rule, period, now))
 		return false;
+	last = find_last(store, rule, HASH_ENTER);
 	note_change(last);
-	last->at = last->known ? last->at + (now - last->at + early) / period * period : now;
+	last->at = last->known && now >= last->at - early ?
+		last->at + (now - last->at + early) / period * period : now;
 	last->known = true;
 	return true;
 }
@@ -118,6 +122,29 @@ end_subtransaction(SubXactEvent event, SubTransactionId id,
 		for (int i = num_changes - 1; i >= 0 && changes[i].level >= level; i--)
 			changes[i].level = level - 1;
 	}
+}
+
+/* NULL: it was not run yet, or, entered, it counts as not run. */
+static Last *
+find_last(EvschedStore store, int64 rule, HASHACTION action)
+{
+	HASHCTL		info = {.keysize = sizeof(Key), .entrysize = sizeof(Last), .hcxt = TopMemoryContext};
+	Key			key = {store, rule};
+	Last	   *last;
+	bool		found;
+
+	if (lasts == NULL)
+		lasts = hash_create("evsched rule runs", 32, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	last = hash_search(lasts, &key, action, &found);
+	if (!found && last != NULL)
+		last->known = false;
+	return last;
+}
+
+static int64
+early_by(int64 period)
+{
+	return Min(period / EARLY_FRACTION, MAX_EARLY);
 }
 
 static void

@@ -8,6 +8,8 @@
 #include "evsched.h"
 
 extern void evsched_rule_session_init(void);
+extern bool evsched_rule_session_is_due(EvschedStore store, int64 rule, int64 period,
+										TimestampTz now);
 extern bool evsched_rule_session_take(EvschedStore store, int64 rule, int64 period,
 									  TimestampTz now);
 extern void evsched_rule_session_forget(void);

@@ -37,7 +37,7 @@ static const EvschedSignature slot_signature = {
 
 static bool is_granted(const EvschedRuleSet *set, Oid role);
 static void change_grant(FunctionCallInfo fcinfo, bool grant, const char *function);
-static void forget_listed(const char *name, uint64 n);
+static LOCKTAG slot_tag(const char *set, const char *name, int nth);
 
 PG_FUNCTION_INFO_V1(evsched_sql_set_slot_function);
 PG_FUNCTION_INFO_V1(evsched_sql_grant_rules);
@@ -51,6 +51,7 @@ evsched_sql_set_slot_function(PG_FUNCTION_ARGS)
 	Datum		values[3] = {CStringGetTextDatum(name)};
 	EvschedCaller caller;
 	bool		slots_named;
+	bool		isnull;
 
 	PreventCommandIfReadOnly("evsched.set_slot_function()");
 	evsched_store_require_current();
@@ -59,9 +60,12 @@ evsched_sql_set_slot_function(PG_FUNCTION_ARGS)
 	values[2] = CStringGetTextDatum(evsched_rule_set_path());
 	evsched_statement_begin(&caller);
 	(void) evsched_rule_set_change(name, caller.user, &slots_named);
+	evsched_statement_run(EVSCHED_STMT_RULE_SET_SLOTS, values, PG_ARGISNULL(0) ? " n " : NULL);
 	/* What another one has called a slot tells nothing. */
-	if (evsched_statement_run(EVSCHED_STMT_RULE_SET_SLOTS, values, PG_ARGISNULL(0) ? " n " : NULL) > 0)
-		evsched_rule_set_forget_slots(name, NULL);
+	if (DatumGetBool(evsched_statement_value(0, 1, &isnull)))
+		evsched_rule_set_forget_slots(name,
+									  evsched_statement_run(EVSCHED_STMT_RULE_SLOT_LIST,
+															values, NULL));
 	evsched_statement_end(&caller);
 	PG_RETURN_VOID();
 }
@@ -95,36 +99,6 @@ evsched_rule_set_name(FunctionCallInfo fcinfo, int n)
 		evsched_arg_refuse("invalid name of a rule set",
 						   psprintf("A rule set's name has 1 to %d bytes.", EVSCHED_QUEUE_BYTES));
 	return text_to_cstring(name);
-}
-
-/* Reads a set as it is by now; false where there is none. */
-bool
-evsched_rule_set_find(EvschedRuleSet *set, const char *name)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Datum		value = CStringGetTextDatum(name);
-	EvschedCaller caller;
-	bool		found;
-
-	*set = (EvschedRuleSet) {.name = name};
-	evsched_statement_begin(&caller);
-	found = evsched_statement_read(EVSCHED_STMT_RULE_SET_FIND, &value) > 0;
-	if (found)
-	{
-		MemoryContext spi_context = MemoryContextSwitchTo(context);
-		bool		isnull;
-		Datum		function = evsched_statement_value(0, 2, &isnull);
-
-		set->slot_function = isnull ? NULL : TextDatumGetCString(function);
-		if (!isnull)
-			set->search_path = TextDatumGetCString(evsched_statement_value(0, 3, &isnull));
-		set->owner = DatumGetInt32(evsched_statement_value(0, 1, &isnull));
-		MemoryContextSwitchTo(spi_context);
-	}
-	evsched_statement_end(&caller);
-	if (found)
-		set->role = evsched_role_of(set->owner);
-	return found;
 }
 
 /* Raises 42501 unless current_user may run the rules of the set. */
@@ -217,35 +191,48 @@ evsched_rule_set_own(const char *name, int32 owner, Oid user)
 	return number;
 }
 
-/* As if the rules of that name (NULL: of any) had never been run; waits for who runs them. */
+/*
+ * As if the rules had never been run of which the statement run last has listed n, by name
+ * and number; waits for who is running them.
+ */
 void
-evsched_rule_set_forget_slots(const char *name, text *identifier)
+evsched_rule_set_forget_slots(const char *set, uint64 n)
 {
-	Datum		values[2] = {CStringGetTextDatum(name), PointerGetDatum(identifier)};
+	Datum	   *names = palloc(sizeof(Datum) * Max(n, 1));
+	Datum	   *nths = palloc(sizeof(Datum) * Max(n, 1));
+	bool		isnull;
 
-	forget_listed(name, evsched_statement_run(EVSCHED_STMT_RULE_SLOT_LIST, values,
-											  identifier == NULL ? " n" : NULL));
-}
+	for (uint64 i = 0; i < n; i++)
+	{
+		names[i] = evsched_statement_value(i, 1, &isnull);
+		nths[i] = evsched_statement_value(i, 2, &isnull);
+	}
+	for (uint64 i = 0; i < n; i++)
+	{
+		Datum		values[] = {CStringGetTextDatum(set), names[i], nths[i]};
 
-/* The same of those that are no longer there. */
-void
-evsched_rule_set_forget_stray(const char *name)
-{
-	Datum		value = CStringGetTextDatum(name);
-
-	forget_listed(name, evsched_statement_run(EVSCHED_STMT_RULE_SLOT_STRAY, &value, NULL));
+		(void) evsched_rule_set_lock_slot(set, TextDatumGetCString(names[i]),
+										  DatumGetInt32(nths[i]), true);
+		evsched_statement_run_now(EVSCHED_STMT_RULE_SLOT_REMOVE, values, NULL);
+	}
 }
 
 /* Locks a name's slot until the transaction ends; false: another one has it. */
 bool
 evsched_rule_set_lock_slot(const char *set, const char *name, int nth, bool wait)
 {
-	uint64		hash = hash_bytes_extended((const unsigned char *) set, strlen(set), nth);
-	LOCKTAG		tag;
+	LOCKTAG		tag = slot_tag(set, name, nth);
 
-	hash = hash_bytes_extended((const unsigned char *) name, strlen(name), hash);
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, LOCK_CLASS);
 	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* It is not to be run: others may look. */
+void
+evsched_rule_set_unlock_slot(const char *set, const char *name, int nth)
+{
+	LOCKTAG		tag = slot_tag(set, name, nth);
+
+	(void) LockRelease(&tag, ExclusiveLock, false);
 }
 
 /*
@@ -253,8 +240,7 @@ evsched_rule_set_lock_slot(const char *set, const char *name, int nth, bool wait
  * another role, nor leave anything for the caller to run.
  */
 void
-evsched_rule_set_become_owner(const EvschedRuleSet *set, const char *search_path,
-							  EvschedRuleCaller *caller)
+evsched_rule_set_become_owner(Oid owner, const char *search_path, EvschedRuleCaller *caller)
 {
 	const char *settings[][2] = {
 		{"search_path", search_path},
@@ -265,7 +251,7 @@ evsched_rule_set_become_owner(const EvschedRuleSet *set, const char *search_path
 	};
 
 	GetUserIdAndSecContext(&caller->user, &caller->context);
-	SetUserIdAndSecContext(set->role, caller->context | SECURITY_LOCAL_USERID_CHANGE |
+	SetUserIdAndSecContext(owner, caller->context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
 	caller->guc_level = NewGUCNestLevel();
 	for (int i = 0; i < lengthof(settings); i++)
@@ -281,24 +267,24 @@ evsched_rule_set_become_caller(const EvschedRuleCaller *caller)
 	SetUserIdAndSecContext(caller->user, caller->context);
 }
 
+static LOCKTAG
+slot_tag(const char *set, const char *name, int nth)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) set, strlen(set), nth);
+	LOCKTAG		tag;
+
+	hash = hash_bytes_extended((const unsigned char *) name, strlen(name), hash);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, LOCK_CLASS);
+	return tag;
+}
+
 static bool
 is_granted(const EvschedRuleSet *set, Oid role)
 {
-	Datum		value = CStringGetTextDatum(set->name);
-	EvschedCaller caller;
-	int32	   *numbers;
 	bool		granted = false;
-	bool		isnull;
-	int			n;
 
-	evsched_statement_begin(&caller);
-	n = evsched_statement_read(EVSCHED_STMT_RULE_GRANT_FIND, &value);
-	numbers = palloc(sizeof(int32) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-		numbers[i] = DatumGetInt32(evsched_statement_value(i, 1, &isnull));
-	for (int i = 0; i < n && !granted; i++)
-		granted = evsched_right_is_member(role, numbers[i]);
-	evsched_statement_end(&caller);
+	for (int i = 0; i < set->num_grants && !granted; i++)
+		granted = evsched_right_is_member(role, set->grants[i]);
 	return granted;
 }
 
@@ -327,26 +313,4 @@ change_grant(FunctionCallInfo fcinfo, bool grant, const char *function)
 	evsched_statement_run(grant ? EVSCHED_STMT_RULE_GRANT_ADD : EVSCHED_STMT_RULE_GRANT_REMOVE,
 						  values, NULL);
 	evsched_statement_end(&caller);
-}
-
-/* Forgets the slots that the statement run last has listed. */
-static void
-forget_listed(const char *name, uint64 n)
-{
-	Datum	   *names = palloc(sizeof(Datum) * Max(n, 1));
-	int		   *nths = palloc(sizeof(int) * Max(n, 1));
-	bool		isnull;
-
-	for (uint64 i = 0; i < n; i++)
-	{
-		names[i] = evsched_statement_value(i, 1, &isnull);
-		nths[i] = DatumGetInt32(evsched_statement_value(i, 2, &isnull));
-	}
-	for (uint64 i = 0; i < n; i++)
-	{
-		(void) evsched_rule_set_lock_slot(name, TextDatumGetCString(names[i]), nths[i], true);
-		evsched_statement_run(EVSCHED_STMT_RULE_SLOT_REMOVE,
-							  (Datum[]) {CStringGetTextDatum(name), names[i],
-										 Int32GetDatum(nths[i])}, NULL);
-	}
 }

@@ -74,6 +74,18 @@ typedef struct Text
 	" ORDER BY g.died_at, g.id)" \
 	" SELECT pg_catalog.count(*) FROM gone"
 
+/* A rule that is to be: which one of its identifier, and where it stands in its set. */
+#define RULE_TYPES \
+	{TEXTOID, TEXTOID, INT4OID, INTERVALOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+#define RULE_NTH \
+	"(SELECT pg_catalog.count(*)::pg_catalog.int4 FROM evsched.rule n" \
+	" WHERE n.rule_set OPERATOR(pg_catalog.=) $1 AND n.position OPERATOR(pg_catalog.>) 0" \
+	" AND n.identifier OPERATOR(pg_catalog.=) $2)"
+#define RULE_POSITION \
+	"(SELECT coalesce(pg_catalog.max(p.position), 0) OPERATOR(pg_catalog.+) 1" \
+	" FROM evsched.rule p WHERE p.rule_set OPERATOR(pg_catalog.=) $1" \
+	" AND p.position OPERATOR(pg_catalog.>) 0)"
+
 static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 	[EVSCHED_STMT_ROLE_FIND] = {
 		SPI_OK_SELECT, 2, {OIDOID, TEXTOID},
@@ -490,6 +502,10 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		SPI_OK_DELETE, 1, {INT8OID},
 		"DELETE FROM evsched.event WHERE id OPERATOR(pg_catalog.=) $1"
 	},
+	[EVSCHED_STMT_CURSORS] = {
+		SPI_OK_SELECT, 0, {0},
+		"SELECT name FROM pg_catalog.pg_cursors"
+	},
 	[EVSCHED_STMT_RULE_SET_ADD] = {
 		SPI_OK_INSERT, 2, {TEXTOID, INT4OID},
 		"INSERT INTO evsched.rule_set (name, owner) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
@@ -510,11 +526,14 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" WHERE name OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM evsched.rule r"
 		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1)"
 	},
+	/* Is it another function than before? */
 	[EVSCHED_STMT_RULE_SET_SLOTS] = {
-		SPI_OK_UPDATE, 3, {TEXTOID, TEXTOID, TEXTOID},
-		"UPDATE evsched.rule_set SET slot_function = $2, search_path = $3"
+		SPI_OK_UPDATE_RETURNING, 3, {TEXTOID, TEXTOID, TEXTOID},
+		"WITH before AS (SELECT slot_function FROM evsched.rule_set"
+		" WHERE name OPERATOR(pg_catalog.=) $1)"
+		" UPDATE evsched.rule_set SET slot_function = $2, search_path = $3"
 		" WHERE name OPERATOR(pg_catalog.=) $1"
-		" AND slot_function IS DISTINCT FROM $2"
+		" RETURNING (SELECT b.slot_function IS DISTINCT FROM $2 FROM before b)"
 	},
 	[EVSCHED_STMT_RULE_GRANT_ADD] = {
 		SPI_OK_INSERT, 2, {TEXTOID, INT4OID},
@@ -535,27 +554,25 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"SELECT FROM evsched.rule_grant WHERE rule_set OPERATOR(pg_catalog.=) $1"
 		" AND role OPERATOR(pg_catalog.=) $2"
 	},
-	/* Last of its set; while a set is loaded, in the place of the one of the same name. */
+	/* Last of its set. */
 	[EVSCHED_STMT_RULE_ADD] = {
-		SPI_OK_INSERT_RETURNING, 8,
-		{TEXTOID, TEXTOID, INT4OID, INTERVALOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+		SPI_OK_INSERT_RETURNING, 8, RULE_TYPES,
 		"INSERT INTO evsched.rule"
 		" (rule_set, identifier, nth, position, owner, period, mode, filter, command, search_path)"
-		" VALUES ($1, $2, (SELECT pg_catalog.count(*) FROM evsched.rule r"
-		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1 AND r.position OPERATOR(pg_catalog.>) 0"
-		" AND r.identifier OPERATOR(pg_catalog.=) $2),"
-		" coalesce((SELECT pg_catalog.max(r.position) FROM evsched.rule r"
-		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1 AND r.position OPERATOR(pg_catalog.>) 0), 0)"
-		" OPERATOR(pg_catalog.+) 1, $3, $4, $5, $6, $7, $8)"
-		" ON CONFLICT (rule_set, identifier, nth) DO UPDATE SET position = excluded.position,"
-		" owner = excluded.owner, period = excluded.period, mode = excluded.mode,"
-		" filter = excluded.filter, command = excluded.command,"
-		" search_path = excluded.search_path RETURNING id"
+		" VALUES ($1, $2, " RULE_NTH ", " RULE_POSITION ", $3, $4, $5, $6, $7, $8) RETURNING id"
+	},
+	/* The same in the place of the one of that name that the set had before it is loaded. */
+	[EVSCHED_STMT_RULE_REPLACE] = {
+		SPI_OK_UPDATE_RETURNING, 8, RULE_TYPES,
+		"UPDATE evsched.rule SET position = " RULE_POSITION ", owner = $3, period = $4, mode = $5,"
+		" filter = $6, command = $7, search_path = $8"
+		" WHERE rule_set OPERATOR(pg_catalog.=) $1 AND identifier OPERATOR(pg_catalog.=) $2"
+		" AND nth OPERATOR(pg_catalog.=) " RULE_NTH " RETURNING id"
 	},
 	[EVSCHED_STMT_RULE_REMOVE] = {
-		SPI_OK_DELETE, 2, {TEXTOID, TEXTOID},
+		SPI_OK_DELETE_RETURNING, 2, {TEXTOID, TEXTOID},
 		"DELETE FROM evsched.rule WHERE rule_set OPERATOR(pg_catalog.=) $1"
-		" AND identifier OPERATOR(pg_catalog.=) $2"
+		" AND identifier OPERATOR(pg_catalog.=) $2 RETURNING identifier, nth"
 	},
 	[EVSCHED_STMT_RULE_SHELVE] = {
 		SPI_OK_UPDATE, 1, {TEXTOID},
@@ -563,9 +580,9 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" WHERE rule_set OPERATOR(pg_catalog.=) $1"
 	},
 	[EVSCHED_STMT_RULE_REMOVE_SHELVED] = {
-		SPI_OK_DELETE, 1, {TEXTOID},
+		SPI_OK_DELETE_RETURNING, 1, {TEXTOID},
 		"DELETE FROM evsched.rule WHERE rule_set OPERATOR(pg_catalog.=) $1"
-		" AND position OPERATOR(pg_catalog.<) 0"
+		" AND position OPERATOR(pg_catalog.<) 0 RETURNING identifier, nth"
 	},
 	[EVSCHED_STMT_RULE_LIST] = {
 		SPI_OK_SELECT, 2, {TEXTOID, INT4OID},
@@ -591,25 +608,23 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
 		" AND period OPERATOR(pg_catalog.=) $4"
 	},
-	[EVSCHED_STMT_RULE_SLOT_SET] = {
+	[EVSCHED_STMT_RULE_SLOT_ADD] = {
 		SPI_OK_INSERT, 6, {TEXTOID, TEXTOID, INT4OID, INTERVALOID, INT8OID, TIMESTAMPTZOID},
 		"INSERT INTO evsched.rule_slot (rule_set, name, nth, period, slot, ran_at)"
-		" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (rule_set, name, nth) DO UPDATE"
-		" SET period = excluded.period, slot = excluded.slot, ran_at = excluded.ran_at"
+		" VALUES ($1, $2, $3, $4, $5, $6)"
 	},
+	[EVSCHED_STMT_RULE_SLOT_SET] = {
+		SPI_OK_UPDATE, 6, {TEXTOID, TEXTOID, INT4OID, INTERVALOID, INT8OID, TIMESTAMPTZOID},
+		"UPDATE evsched.rule_slot SET period = $4, slot = $5, ran_at = $6"
+		" WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
+	},
+	/* Also of rules that are just being run for the first time. */
 	[EVSCHED_STMT_RULE_SLOT_LIST] = {
-		SPI_OK_SELECT, 2, {TEXTOID, TEXTOID},
-		"SELECT name, nth FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
-		" AND ($2 IS NULL OR name OPERATOR(pg_catalog.=) $2) ORDER BY name, nth"
-	},
-	/* Of rules that are there no longer. */
-	[EVSCHED_STMT_RULE_SLOT_STRAY] = {
 		SPI_OK_SELECT, 1, {TEXTOID},
-		"SELECT l.name, l.nth FROM evsched.rule_slot l"
-		" WHERE l.rule_set OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM evsched.rule r"
-		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1"
-		" AND r.identifier OPERATOR(pg_catalog.=) l.name AND r.nth OPERATOR(pg_catalog.=) l.nth)"
-		" ORDER BY name, nth"
+		"SELECT name, nth FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" UNION SELECT identifier, nth FROM evsched.rule"
+		" WHERE rule_set OPERATOR(pg_catalog.=) $1 ORDER BY 1, 2"
 	},
 	[EVSCHED_STMT_RULE_SLOT_REMOVE] = {
 		SPI_OK_DELETE, 3, {TEXTOID, TEXTOID, INT4OID},
@@ -677,7 +692,7 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 static SPIPlanPtr plans[EVSCHED_NUM_STATEMENTS];
 
 static uint64 run(EvschedStatement statement, Datum *values, const char *nulls,
-				   bool read_only);
+				  Snapshot snapshot, bool read_only);
 static Oid	extension_owner(void);
 
 /* Connects to SPI as the owner of the extension. */
@@ -726,7 +741,17 @@ evsched_statement_end(const EvschedCaller *caller)
 uint64
 evsched_statement_run(EvschedStatement statement, Datum *values, const char *nulls)
 {
-	return run(statement, values, nulls, false);
+	return run(statement, values, nulls, InvalidSnapshot, false);
+}
+
+/*
+ * The same on what is committed now, however old the transaction's snapshot is: of rows that
+ * nobody else changes meanwhile.
+ */
+uint64
+evsched_statement_run_now(EvschedStatement statement, Datum *values, const char *nulls)
+{
+	return run(statement, values, nulls, GetLatestSnapshot(), false);
 }
 
 /*
@@ -739,7 +764,7 @@ evsched_statement_read(EvschedStatement statement, Datum *values)
 	uint64		n;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	n = run(statement, values, NULL, true);
+	n = run(statement, values, NULL, InvalidSnapshot, true);
 	PopActiveSnapshot();
 	return n;
 }
@@ -762,7 +787,8 @@ evsched_statement_value(uint64 row, int column, bool *isnull)
 }
 
 static uint64
-run(EvschedStatement statement, Datum *values, const char *nulls, bool read_only)
+run(EvschedStatement statement, Datum *values, const char *nulls, Snapshot snapshot,
+	bool read_only)
 {
 	const Text *text = &texts[statement];
 	int			result;
@@ -776,7 +802,8 @@ run(EvschedStatement statement, Datum *values, const char *nulls, bool read_only
 				 SPI_result_code_string(SPI_result));
 		plans[statement] = plan;
 	}
-	result = SPI_execute_plan(plans[statement], values, nulls, read_only, 0);
+	result = SPI_execute_snapshot(plans[statement], values, nulls, snapshot, InvalidSnapshot,
+								  read_only, true, 0);
 	if (result != text->expected)
 		elog(ERROR, "unexpected result of \"%s\": %s", text->sql,
 			 SPI_result_code_string(result));

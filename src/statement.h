@@ -72,6 +72,7 @@ typedef enum EvschedStatement
 	EVSCHED_STMT_OCCURRENCE_PLAN,
 	EVSCHED_STMT_OCCURRENCE_PAUSE,
 	EVSCHED_STMT_OCCURRENCE_REMOVE,
+	EVSCHED_STMT_CURSORS,
 	EVSCHED_STMT_RULE_SET_ADD,
 	EVSCHED_STMT_RULE_SET_LOCK,
 	EVSCHED_STMT_RULE_SET_FIND,
@@ -82,15 +83,16 @@ typedef enum EvschedStatement
 	EVSCHED_STMT_RULE_GRANT_FIND,
 	EVSCHED_STMT_RULE_GRANT_KNOWN,
 	EVSCHED_STMT_RULE_ADD,
+	EVSCHED_STMT_RULE_REPLACE,
 	EVSCHED_STMT_RULE_REMOVE,
 	EVSCHED_STMT_RULE_SHELVE,
 	EVSCHED_STMT_RULE_REMOVE_SHELVED,
 	EVSCHED_STMT_RULE_LIST,
 	EVSCHED_STMT_RULE_KNOWN,
 	EVSCHED_STMT_RULE_SLOT_FIND,
+	EVSCHED_STMT_RULE_SLOT_ADD,
 	EVSCHED_STMT_RULE_SLOT_SET,
 	EVSCHED_STMT_RULE_SLOT_LIST,
-	EVSCHED_STMT_RULE_SLOT_STRAY,
 	EVSCHED_STMT_RULE_SLOT_REMOVE,
 	EVSCHED_STMT_RULE_SLOT_KNOWN,
 	EVSCHED_STMT_DEAD_ADD,
@@ -115,6 +117,8 @@ extern void evsched_statement_begin(EvschedCaller *caller);
 extern void evsched_statement_end(const EvschedCaller *caller);
 extern uint64 evsched_statement_run(EvschedStatement statement, Datum *values,
 									const char *nulls);
+extern uint64 evsched_statement_run_now(EvschedStatement statement, Datum *values,
+										const char *nulls);
 extern uint64 evsched_statement_read(EvschedStatement statement, Datum *values);
 extern void evsched_statement_execute(const char *sql);
 extern Datum evsched_statement_value(uint64 row, int column, bool *isnull);

@@ -25,7 +25,8 @@
 
 /* The tables but evsched.event that every process keeps in mind. */
 static const char *const setting_names[EVSCHED_STORE_SETTINGS] = {
-	"role", "role_binding", "queue", "queue_grant", "control"
+	"role", "role_binding", "queue", "queue_grant", "control",
+	"rule_set", "rule_grant", "rule", "rule_slot"
 };
 
 static EvschedObjects objects;	/* event InvalidOid: not looked up yet */

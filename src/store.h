@@ -9,7 +9,7 @@
 
 #include "evsched.h"
 
-#define EVSCHED_STORE_SETTINGS	5
+#define EVSCHED_STORE_SETTINGS	9
 
 typedef struct EvschedObjects
 {
