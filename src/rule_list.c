@@ -38,6 +38,7 @@ static void forget_lists(Datum arg, Oid relation);
 static void end_transaction(XactEvent event, void *arg);
 static EvschedRuleSet *look_up(const char *name);
 static void start_again(void);
+static EvschedRuleSet *read_list(const char *name);
 static bool read_set(EvschedRuleSet *set);
 static void read_grants(EvschedRuleSet *set);
 static void read_rules(EvschedRuleSet *set);
@@ -65,11 +66,11 @@ evsched_rule_list_find(const char *name)
 		return set;
 	/* What this transaction has done may be undone. */
 	if (spent)
-		return evsched_rule_list_read(name);
+		return read_list(name);
 
 	start_again();
 	context = MemoryContextSwitchTo(known_context);
-	set = evsched_rule_list_read(name);
+	set = read_list(name);
 	MemoryContextSwitchTo(context);
 	/* If something has changed meanwhile, it is read again the next time. */
 	if (set == NULL || stale)
@@ -80,18 +81,31 @@ evsched_rule_list_find(const char *name)
 	return set;
 }
 
-/* Reads a set into this memory; NULL: there is none. */
+/* What find has returned, in this memory, where it stays. */
 EvschedRuleSet *
-evsched_rule_list_read(const char *name)
+evsched_rule_list_copy(const EvschedRuleSet *set)
 {
-	EvschedRuleSet *set = palloc0(sizeof(EvschedRuleSet));
+	EvschedRuleSet *copy = palloc(sizeof(EvschedRuleSet));
 
-	set->name = pstrdup(name);
-	if (!read_set(set))
-		return NULL;
-	read_grants(set);
-	read_rules(set);
-	return set;
+	*copy = *set;
+	copy->name = pstrdup(set->name);
+	copy->slot_function = set->slot_function ? pstrdup(set->slot_function) : NULL;
+	copy->search_path = set->search_path ? pstrdup(set->search_path) : NULL;
+	copy->grants = NULL;
+	copy->num_grants = 0;
+	copy->rules = palloc(sizeof(EvschedRule) * Max(set->num_rules, 1));
+	for (int i = 0; i < set->num_rules; i++)
+	{
+		EvschedRule *rule = &copy->rules[i];
+
+		*rule = set->rules[i];
+		rule->identifier = pstrdup(rule->identifier);
+		rule->command = pstrdup(rule->command);
+		rule->search_path = pstrdup(rule->search_path);
+		if (rule->filter != NULL)
+			rule->filter = DatumGetTextPCopy(PointerGetDatum(rule->filter));
+	}
+	return copy;
 }
 
 /* That slot was seen to be run. */
@@ -161,6 +175,20 @@ start_again(void)
 	info.hcxt = known_context;
 	known = hash_create("evsched rules", 16, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	stale = false;
+}
+
+/* Reads a set into this memory; NULL: there is none. */
+static EvschedRuleSet *
+read_list(const char *name)
+{
+	EvschedRuleSet *set = palloc0(sizeof(EvschedRuleSet));
+
+	set->name = pstrdup(name);
+	if (!read_set(set))
+		return NULL;
+	read_grants(set);
+	read_rules(set);
+	return set;
 }
 
 static bool

@@ -37,7 +37,7 @@ typedef struct EvschedRuleSet
 
 extern void evsched_rule_list_init(void);
 extern const EvschedRuleSet *evsched_rule_list_find(const char *name);
-extern EvschedRuleSet *evsched_rule_list_read(const char *name);
+extern EvschedRuleSet *evsched_rule_list_copy(const EvschedRuleSet *set);
 extern void evsched_rule_list_note_slot(const char *set, int64 rule, int64 slot);
 extern void evsched_rule_list_note_spent(void);
 

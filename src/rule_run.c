@@ -78,17 +78,14 @@ evsched_sql_run_rules(PG_FUNCTION_ARGS)
 	Jsonb	   *response = PG_ARGISNULL(0) ? NULL : PG_GETARG_JSONB_P(0);
 	TimestampTz now = GetCurrentTimestamp();
 	const char *name = evsched_rule_set_name(fcinfo, 1);
-	const EvschedRuleSet *known;
-	EvschedRuleSet *set = NULL;
+	const EvschedRuleSet *set;
 
 	PreventCommandIfReadOnly("evsched.run_rules()");
 	evsched_store_require_current();
-	known = evsched_rule_list_find(name);
-	/* What is known goes when something is run, and may be old. */
-	if (known != NULL && may_run(known) && is_any_due(known, now))
-		set = evsched_rule_list_read(name);
-	if (set != NULL && may_run(set))
-		run_all(set, now, &response);
+	set = evsched_rule_list_find(name);
+	/* What is known may be forgotten while something is run. */
+	if (set != NULL && may_run(set) && is_any_due(set, now))
+		run_all(evsched_rule_list_copy(set), now, &response);
 	if (response == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(response);
