@@ -235,9 +235,20 @@ static bool
 returns_columns(Oid function, const Oid *columns)
 {
 	TupleDesc	desc;
+	int			n = 0;
 
-	return get_func_prokind(function) == PROKIND_FUNCTION &&
-		get_func_result_type(function, NULL, &desc) == TYPEFUNC_COMPOSITE &&
-		desc->natts == 2 && TupleDescAttr(desc, 0)->atttypid == columns[0] &&
-		TupleDescAttr(desc, 1)->atttypid == columns[1];
+	if (get_func_prokind(function) != PROKIND_FUNCTION ||
+		get_func_result_type(function, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		return false;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		if (column->attisdropped)
+			continue;
+		if (n == 2 || column->atttypid != columns[n])
+			return false;
+		n++;
+	}
+	return n == 2;
 }

@@ -68,6 +68,7 @@ evsched_sql_coroutine(PG_FUNCTION_ARGS)
 Datum
 evsched_sql_go_on(PG_FUNCTION_ARGS)
 {
+	static TransactionId called_in;
 	GoOn		go_on = {.state = (struct varlena *) evsched_arg_pointer(fcinfo, 0)};
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -76,6 +77,11 @@ evsched_sql_go_on(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("evsched._go_on() is called by the steps of coroutines"),
 				 errhint("Start one with evsched.coroutine.")));
+	if (called_in == GetTopTransactionId())
+		ereport(ERROR,
+				(errcode(ERRCODE_CARDINALITY_VIOLATION),
+				 errmsg("the step of a coroutine returns more than one row")));
+	called_in = GetTopTransactionId();
 	if (!PG_ARGISNULL(1))
 	{
 		/* Later than it was in any case: else it would be done. */

@@ -16,6 +16,7 @@
 
 #include "arg.h"
 
+static bool is_one_value(Node *statement);
 static List *parse(const char *sql);
 static void tell_sql(void *sql);
 
@@ -23,17 +24,11 @@ static void tell_sql(void *sql);
 char *
 evsched_expression_query(text *expression, const char *argument)
 {
-	/* What is behind a comment must not be in it. */
-	char	   *query = psprintf("SELECT (%s\n)", text_to_cstring(expression));
+	char	   *query = psprintf("SELECT %s", text_to_cstring(expression));
 	List	   *statements = parse(query);
-	SelectStmt *select = (SelectStmt *) linitial_node(RawStmt, statements)->stmt;
-	SelectStmt *bare = makeNode(SelectStmt);
 
-	/* Nothing may stand beside it. */
-	if (IsA(select, SelectStmt))
-		bare->targetList = select->targetList;
-	if (list_length(statements) != 1 || !equal(select, bare) ||
-		list_length(bare->targetList) != 1)
+	if (list_length(statements) != 1 ||
+		!is_one_value(linitial_node(RawStmt, statements)->stmt))
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("%s is not one expression", argument),
@@ -47,6 +42,22 @@ evsched_expression_check_command(text *command)
 {
 	if (parse(text_to_cstring(command)) == NIL)
 		evsched_arg_refuse("command must not be empty", "Give an SQL command.");
+}
+
+/* SELECT and one expression, and nothing beside it. */
+static bool
+is_one_value(Node *statement)
+{
+	SelectStmt *select = (SelectStmt *) statement;
+	SelectStmt *bare = makeNode(SelectStmt);
+	ResTarget  *target;
+
+	if (!IsA(statement, SelectStmt) || list_length(select->targetList) != 1)
+		return false;
+	bare->targetList = select->targetList;
+	target = linitial_node(ResTarget, bare->targetList);
+	return equal(select, bare) && target->name == NULL &&
+		!(IsA(target->val, ColumnRef) && IsA(llast(((ColumnRef *) target->val)->fields), A_Star));
 }
 
 static List *

@@ -45,6 +45,7 @@ evsched_failure_record(EvschedFailure *failure, bool wait)
 	EvschedAttempt attempt = EVSCHED_ATTEMPT_DONE;
 	int64		id = failure->record.event_id;
 	bool		found;
+	bool		fails;
 
 	evsched_table_open_for_write(&table, "evsched run");
 	if (wait)
@@ -59,14 +60,14 @@ evsched_failure_record(EvschedFailure *failure, bool wait)
 	found = verdict != EVSCHED_KEEP || evsched_table_find(&table, id);
 	if (verdict == EVSCHED_KEEP && found)
 		note_row(&table, failure);
-	/* Where the event is gone, the run may have succeeded just before. */
-	if (failure->counts && found)
-		evsched_effect_count(table.store, failure->record.pool, EVSCHED_COUNT_FAILED, 1);
-	if (failure->record.state == EVSCHED_RUN_LOST && found)
-		evsched_effect_count(table.store, failure->record.pool, EVSCHED_COUNT_LOST, 1);
 	if (verdict == EVSCHED_DELETE)
 		bury(&table, failure);
-	evsched_history_end(&failure->record);
+	/* It may have succeeded just before: then its event is gone, or has moved itself. */
+	fails = evsched_history_end(&failure->record) && found;
+	if (failure->counts && fails)
+		evsched_effect_count(table.store, failure->record.pool, EVSCHED_COUNT_FAILED, 1);
+	if (failure->record.state == EVSCHED_RUN_LOST && fails)
+		evsched_effect_count(table.store, failure->record.pool, EVSCHED_COUNT_LOST, 1);
 	evsched_effect_finish(table.store, id, failure->serial);
 	evsched_table_close(&table);
 	return EVSCHED_ATTEMPT_DONE;

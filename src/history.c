@@ -43,8 +43,8 @@ static const char *const state_words[] = {
 };
 
 static int64 running_now(int64 id, Oid role);
-static void write_down(const EvschedRecord *run, EvschedStatement statement);
-static void add(const EvschedRecord *run, EvschedStatement statement);
+static bool write_down(const EvschedRecord *run, EvschedStatement statement);
+static bool add(const EvschedRecord *run, EvschedStatement statement);
 static void prune_series(const EvschedRecord *run);
 static void prune(const EvschedRecord *run);
 
@@ -61,14 +61,17 @@ evsched_history_next_run(void)
 void
 evsched_history_add(const EvschedRecord *run)
 {
-	write_down(run, EVSCHED_STMT_RUN_ADD);
+	(void) write_down(run, EVSCHED_STMT_RUN_ADD);
 }
 
-/* The same of one that may have been written down when it began. */
-void
+/*
+ * The same of one that may have been written down when it began; false: it was written down
+ * as ended already.
+ */
+bool
 evsched_history_end(const EvschedRecord *run)
 {
-	write_down(run, EVSCHED_STMT_RUN_END);
+	return write_down(run, EVSCHED_STMT_RUN_END);
 }
 
 /* result(id) */
@@ -133,13 +136,15 @@ running_now(int64 id, Oid role)
 	return running;
 }
 
-static void
+/* False: nothing was new. */
+static bool
 write_down(const EvschedRecord *run, EvschedStatement statement)
 {
 	EvschedCaller caller;
+	bool		added;
 
 	evsched_statement_begin(&caller);
-	add(run, statement);
+	added = add(run, statement);
 	/* With an old snapshot one runs into what others have pruned. */
 	if (run->state != EVSCHED_RUN_RUNNING && !IsolationUsesXactSnapshot())
 	{
@@ -148,9 +153,10 @@ write_down(const EvschedRecord *run, EvschedStatement statement)
 		prune(run);
 	}
 	evsched_statement_end(&caller);
+	return added;
 }
 
-static void
+static bool
 add(const EvschedRecord *run, EvschedStatement statement)
 {
 	Datum		values[RUN_COLUMNS] = {
@@ -188,7 +194,7 @@ add(const EvschedRecord *run, EvschedStatement statement)
 		values[16] = CStringGetTextDatum(run->message);
 	else
 		nulls[16] = 'n';
-	evsched_statement_run(statement, values, nulls);
+	return evsched_statement_run(statement, values, nulls) > 0;
 }
 
 /*

@@ -44,6 +44,6 @@ typedef struct EvschedRecord
 
 extern int64 evsched_history_next_run(void);
 extern void evsched_history_add(const EvschedRecord *run);
-extern void evsched_history_end(const EvschedRecord *run);
+extern bool evsched_history_end(const EvschedRecord *run);
 
 #endif							/* EVSCHED_HISTORY_H */

@@ -39,23 +39,28 @@ Datum
 evsched_sql_map(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	const char *pool = evsched_pool_require(PG_ARGISNULL(1) ? EVSCHED_POOL_WORK :
-											evsched_arg_queue(PG_GETARG_TEXT_PP(1)));
+	const char *pool;
 	int64		timeout = PG_ARGISNULL(2) ? DEFAULT_TIMEOUT :
 		evsched_arg_positive_us(PG_GETARG_INTERVAL_P(2), "timeout");
-	int			n = evsched_pool_size(pool);
-	EvschedAnswer *answers = palloc0(sizeof(EvschedAnswer) * n);
-	shm_mq_handle **from = palloc(sizeof(shm_mq_handle *) * n);
+	EvschedAnswer *answers;
+	shm_mq_handle **from;
 	dsm_segment *segment;
 	char	   *query;
+	int			n;
 
 	if (PG_ARGISNULL(0))
 		evsched_arg_refuse("expr must not be null", "Give an SQL expression.");
 	query = evsched_expression_query(PG_GETARG_TEXT_PP(0), "expr");
 	PreventCommandDuringRecovery("evsched.map()");
+	evsched_shared_require();
+	pool = evsched_pool_require(PG_ARGISNULL(1) ? EVSCHED_POOL_WORK :
+								evsched_arg_queue(PG_GETARG_TEXT_PP(1)));
 	evsched_job_require_login();
 	require_served(pool);
 
+	n = evsched_pool_size(pool);
+	answers = palloc0(sizeof(EvschedAnswer) * n);
+	from = palloc(sizeof(shm_mq_handle *) * n);
 	segment = evsched_call_begin(evsched_store_here(), pool, n, query, from);
 	collect(from, answers, n, evsched_lease_clock() + timeout);
 	dsm_detach(segment);
@@ -70,7 +75,6 @@ evsched_sql_map(PG_FUNCTION_ARGS)
 static void
 require_served(const char *pool)
 {
-	evsched_shared_require();
 	evsched_store_require_current();
 	if (evsched_setting_is_halted(pool))
 		ereport(ERROR,
