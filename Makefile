@@ -3,7 +3,7 @@
 # from a version has the changes of state since then, which stand in sql/upgrade, and the
 # code. The install scripts of versions that were released stay as they were, in sql/old.
 SQL_STATE = head role event dead queue recurrence run_record rule_set
-SQL_CODE = post schedule forecast series job coroutine map confirm pull join redrive grant control view run rule import stat check public
+SQL_CODE = post schedule forecast series job coroutine watch map confirm pull join redrive grant control view run rule import stat check public
 
 # Goals that need no PostgreSQL headers: each is a script, which builds and tests in
 # a scratch folder of its own. ONE=test/sql/post.sql picks one test of `check` or `accept`

@@ -81,6 +81,8 @@ WITH RECURSIVE server AS (
            pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - w.started_at) AS age
     FROM evsched._workers() w
     WHERE w.run_id IS NOT NULL ORDER BY w.started_at LIMIT 1
+), lost_path AS (
+    SELECT pg_catalog.string_agg(p.path, ', ' ORDER BY p.path) AS paths FROM evsched._lost_paths() p
 ), unbound AS (
     -- owners of what came from elsewhere, or whose role was dropped
     SELECT r.name, r.origin <> 'dropped' AND (r.origin <> s.origin OR b.n IS NULL) AS restored,
@@ -257,7 +259,13 @@ SELECT 20, 'runs', coalesce(l.age < '1 day', true),
                 || ', for ' || l.age || ', the longest of those under way',
                 'none is under way'),
        'SELECT evsched.stop_run(...); and post such jobs with a run_timeout.'
-FROM (SELECT) AS always LEFT JOIN longest_run l ON true;
+FROM (SELECT) AS always LEFT JOIN longest_run l ON true
+UNION ALL
+SELECT 21, 'watches', l.paths IS NULL,
+       coalesce('watched, and not (any more) a FIFO or unix socket: ' || l.paths,
+                'what is watched is there'),
+       'Make them again; or cancel the watches.'
+FROM lost_path l;
 COMMENT ON VIEW evsched._check IS 'internal: what check() returns';
 
 CREATE FUNCTION evsched.check(OUT item text, OUT ok boolean, OUT detail text, OUT fix text)

@@ -43,7 +43,8 @@ COMMENT ON VIEW evsched.events IS 'every live event with its state and who holds
 CREATE VIEW evsched.series WITH (security_barrier) AS
     SELECT e.id, e.queue, e.key, c.schedule, c.period, c.time_zone, c.start_at, w.next_at,
            coalesce(e.paused, false) AS paused, c.missed, c.overlap, e.payload, e.command,
-           e.max_retries, e.retry_delay, e.run_timeout, r.name AS owner
+           e.max_retries, e.retry_delay, e.run_timeout, r.name AS owner,
+           c.channel, c.path
     FROM evsched.recurrence c
     JOIN evsched.event e ON e.id = c.id
     LEFT JOIN LATERAL (SELECT o.due_at AS next_at FROM evsched.event o
@@ -51,7 +52,7 @@ CREATE VIEW evsched.series WITH (security_barrier) AS
                        ORDER BY o.planned_at DESC LIMIT 1) w ON true
     LEFT JOIN evsched.role r ON r.n = e.owner
     WHERE evsched._sees(e.owner, CASE WHEN e.command IS NULL THEN e.queue END);
-COMMENT ON VIEW evsched.series IS 'what recurs: its schedule or period, and when it comes next';
+COMMENT ON VIEW evsched.series IS 'what recurs: its schedule or period, and when it comes next; what is watched';
 
 CREATE VIEW evsched.dead_event WITH (security_barrier) AS
     SELECT d.id, d.queue, d.key, d.payload, d.command, r.name AS owner, d.recurring,

@@ -57,6 +57,12 @@
  */
 #define EVSCHED_CLIENT_SOCKET	(*(pgsocket *) MyProcPort)
 
+/* Nor is that part of it needed where messages to the client are taken in. */
+#ifdef EVSCHED_NEEDS_PROTOCOL
+#undef ENABLE_GSS
+#include "libpq/libpq.h"
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define evsched_portal_run(portal, dest, completion) \
 	PortalRun(portal, FETCH_ALL, true, dest, dest, completion)

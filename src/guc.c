@@ -25,6 +25,7 @@ int			evsched_max_unconfirmed_bytes = 128 * 1024;
 int			evsched_write_timeout = 30000;
 int			evsched_dead_age = 30 * 24 * 60;
 int			evsched_max_catch_up = 100;
+int			evsched_max_watch_rate = 1000;
 int			evsched_max_workers = 64;
 int			evsched_max_role_workers = 0;
 int			evsched_worker_idle_timeout = 60000;
@@ -78,6 +79,11 @@ static const IntSetting int_settings[] = {
 	{"evsched.max_catch_up", &evsched_max_catch_up, 1, 1000 * 1000,
 		PGC_SIGHUP, 0,
 	"Missed occurrences of a series with missed 'all' that are handed out."},
+
+	/* What comes from outside of the server must not be able to fill it. */
+	{"evsched.max_watch_rate", &evsched_max_watch_rate, 1, 1000 * 1000,
+		PGC_SIGHUP, 0,
+	"Jobs per second that one watch posts; what comes faster waits."},
 
 	/* Each is a process, and takes one of max_worker_processes. */
 	{"evsched.max_workers", &evsched_max_workers, 1, 10000,

@@ -12,6 +12,7 @@ extern int	evsched_max_unconfirmed_bytes;
 extern int	evsched_write_timeout;	/* ms */
 extern int	evsched_dead_age;	/* minutes */
 extern int	evsched_max_catch_up;
+extern int	evsched_max_watch_rate; /* per second and watch */
 extern int	evsched_max_workers;
 extern int	evsched_max_role_workers;	/* 0: no limit */
 extern int	evsched_worker_idle_timeout;	/* ms */

@@ -23,6 +23,7 @@
 static const char *const missed_words[] = {"once", "skip", "all"};
 static const char *const overlap_words[] = {"skip", "queue", "parallel"};
 
+static bool read_recurrence(EvschedRecurrence *recurrence);
 static void log_unknown_zone(int64 series, const char *zone);
 static pg_tz *find_zone(const EvschedTerms *terms);
 static TimestampTz first_time(const EvschedPlan *plan, const EvschedTerms *terms,
@@ -122,29 +123,45 @@ bool
 evsched_plan_lock(EvschedPlan *plan, int64 series, EvschedStatement lock)
 {
 	Datum		id = Int64GetDatum(series);
-	Datum		start_at;
-	Datum		period;
-	bool		isnull;
+	bool		by_clock;
 
 	if (evsched_statement_run(lock, &id, NULL) == 0)
 		return false;
-	start_at = evsched_statement_value(0, 1, &isnull);
-	period = evsched_statement_value(0, 2, &isnull);
-	if (!isnull)
-		evsched_recurrence_of_period(&plan->recurrence, DatumGetIntervalP(period),
-									 DatumGetTimestampTz(start_at));
-	else
-		evsched_recurrence_of_cron(&plan->recurrence, text_to_cstring(word_at(3)));
+	by_clock = read_recurrence(&plan->recurrence);
 	/* Who hands out events must not fail because one series can no longer be read. */
-	if (lock == EVSCHED_STMT_SERIES_SHARE && !evsched_zone_is_known(text_to_cstring(word_at(4))))
+	if (by_clock && lock == EVSCHED_STMT_SERIES_SHARE &&
+		!evsched_zone_is_known(text_to_cstring(word_at(4))))
 	{
 		log_unknown_zone(series, text_to_cstring(word_at(4)));
 		return false;
 	}
-	plan->recurrence.zone = evsched_zone_find(text_to_cstring(word_at(4)));
+	plan->recurrence.zone = by_clock ? evsched_zone_find(text_to_cstring(word_at(4))) : NULL;
 	plan->missed = evsched_plan_missed(word_at(5));
 	plan->overlap = evsched_plan_overlap(word_at(6));
 	return true;
+}
+
+/* Of the row read last, all but the zone; false: it is a watch. */
+static bool
+read_recurrence(EvschedRecurrence *recurrence)
+{
+	bool		has_period;
+	bool		has_schedule;
+	bool		isnull;
+	Datum		start_at = evsched_statement_value(0, 1, &isnull);
+	Datum		period = evsched_statement_value(0, 2, &isnull);
+
+	has_period = !isnull;
+	(void) evsched_statement_value(0, 3, &isnull);
+	has_schedule = !isnull;
+	if (has_period)
+		evsched_recurrence_of_period(recurrence, DatumGetIntervalP(period),
+									 DatumGetTimestampTz(start_at));
+	else if (has_schedule)
+		evsched_recurrence_of_cron(recurrence, text_to_cstring(word_at(3)));
+	else
+		recurrence->kind = EVSCHED_RECURRENCE_NONE;
+	return has_period || has_schedule;
 }
 
 /* Its events wait until the zone is there again, or the series is posted anew. */

@@ -46,6 +46,10 @@ typedef struct EvschedPlan
 	EvschedOverlap overlap;
 } EvschedPlan;
 
+/* Does the scheduler enter its occurrences, as something comes in? */
+#define evsched_plan_is_watch(plan) \
+	((plan)->recurrence.kind == EVSCHED_RECURRENCE_NONE)
+
 extern EvschedMissed evsched_plan_missed(text *word);
 extern EvschedOverlap evsched_plan_overlap(text *word);
 

@@ -45,7 +45,7 @@ evsched_recurrence_next(const EvschedRecurrence *recurrence, TimestampTz after)
 {
 	TimestampTz next;
 
-	if (after >= END_TIMESTAMP)
+	if (after >= END_TIMESTAMP || recurrence->kind == EVSCHED_RECURRENCE_NONE)
 		return DT_NOEND;
 	after = Max(after, MIN_TIMESTAMP - 1);
 	if (recurrence->kind == EVSCHED_RECURRENCE_PERIOD)

@@ -13,13 +13,14 @@
 typedef enum EvschedRecurrenceKind
 {
 	EVSCHED_RECURRENCE_CRON,
-	EVSCHED_RECURRENCE_PERIOD
+	EVSCHED_RECURRENCE_PERIOD,
+	EVSCHED_RECURRENCE_NONE		/* a watch's: it waits for something to come in */
 } EvschedRecurrenceKind;
 
 typedef struct EvschedRecurrence
 {
 	EvschedRecurrenceKind kind;
-	pg_tz	   *zone;
+	pg_tz	   *zone;			/* of nothing that recurs by the clock: NULL */
 	union
 	{
 		EvschedCron cron;

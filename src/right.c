@@ -177,6 +177,13 @@ evsched_right_may_work(Oid role)
 		evsched_database_aclcheck(MyDatabaseId, role, ACL_CONNECT) == ACLCHECK_OK;
 }
 
+/* May the role read what is outside of the database, as the server can? */
+bool
+evsched_right_reads_files(Oid role)
+{
+	return has_privs_of_role(role, ROLE_PG_READ_SERVER_FILES);
+}
+
 /* Is current_user a superuser, or the owner of the database? */
 bool
 evsched_right_controls(void)

@@ -32,6 +32,7 @@ extern void evsched_right_log_unbound(void);
 extern bool evsched_right_is_served(Oid role, const char *queue);
 extern bool evsched_right_may_log_in(Oid role);
 extern bool evsched_right_may_work(Oid role);
+extern bool evsched_right_reads_files(Oid role);
 extern bool evsched_right_controls(void);
 extern bool evsched_right_monitors(void);
 extern void evsched_right_require_monitor(const char *function);

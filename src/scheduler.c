@@ -4,8 +4,8 @@
  *		gets what, and when.
  *
  * Its loop: look at the queues that were touched or whose time has come, deal
- * with the leases that are over, and sleep until the next of these.  No part
- * waits; evsched_timer_sleep is the one place that does.  An error ends the
+ * with the leases that are over, take in some of what is watched, and sleep until
+ * the next of these.  No part waits; evsched_timer_sleep is the one place that does.  An error ends the
  * process and the launcher starts another, which finds leases and listeners in
  * shared memory as they were.
  */
@@ -46,6 +46,7 @@
 #include "table.h"
 #include "timer.h"
 #include "turn.h"
+#include "watch.h"
 
 /* The clock was set when it went that much faster or slower than time. */
 #define CLOCK_STEP			(USECS_PER_SEC / 2)
@@ -55,6 +56,7 @@ static bool current;			/* its version is the library's */
 static int	database = EVSCHED_NO_SLOT;
 static int64 check_readers_at = PG_INT64_MAX;	/* µs, monotonic */
 static int64 hire_at;			/* the same */
+static int64 watch_at = PG_INT64_MAX;	/* the same */
 static uint32 pool_changes;		/* as far as they were seen to */
 static int64 clock_offset;		/* of the wall clock to the monotonic one, µs */
 
@@ -116,6 +118,7 @@ evsched_scheduler_main(Datum oid)
 	evsched_attention_start();
 	evsched_hire_start();
 	evsched_timer_start();
+	evsched_watch_start();
 	(void) evsched_database_set_scheduler(database, store.table);
 	/* With its first queue a store gets the slot that the rest share. */
 	(void) evsched_queue_find(store, "default");
@@ -265,6 +268,7 @@ run_loop(void)
 			check_readers_at = evsched_reader_check(store, clock);
 		if (evsched_database_take_want_staff(database) || hire_at <= clock)
 			hire_at = evsched_hire_run(store, database, clock);
+		watch_at = evsched_watch_run(clock);
 		/* A pause, or a time to wait for, may have moved far away. */
 		evsched_attention_collect(database, clock_was_set() ? DT_NOEND : GetCurrentTimestamp());
 		if (evsched_attention_pending() > 0)
@@ -310,6 +314,7 @@ refit_pools(void)
 	evsched_crew_refit(store);
 	LWLockRelease(evsched_lease_lock);
 	evsched_mark_note_all(store);
+	evsched_watch_look_again();
 	hire_at = 0;
 }
 
@@ -323,6 +328,7 @@ look_again(void)
 	leave_if_gone();
 	if (current)
 		evsched_command_refresh();
+	evsched_watch_look_again();
 	evsched_mark_note_all(store);
 }
 
@@ -431,7 +437,8 @@ static TimestampTz
 next_wake(TimestampTz now)
 {
 	TimestampTz at = evsched_attention_wake_at();
-	int64		clock_at = Min(evsched_lease_arm(database), Min(check_readers_at, hire_at));
+	int64		clock_at = Min(Min(evsched_lease_arm(database), check_readers_at),
+						   Min(hire_at, watch_at));
 
 	if (clock_at != PG_INT64_MAX)
 		at = Min(at, now + Max(clock_at - evsched_lease_clock(), 0));

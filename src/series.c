@@ -14,10 +14,12 @@
 #include "utils/timestamp.h"
 
 #include "arg.h"
+#include "effect.h"
 #include "lease.h"
 #include "shared.h"
 #include "step.h"
 #include "stop.h"
+#include "store.h"
 
 /* The occurrence that waits for its time. */
 typedef struct Waiting
@@ -64,6 +66,15 @@ evsched_series_post(EvschedEntry *entry, const EvschedTerms *terms, const char *
 	return id;
 }
 
+/* A watch comes, goes or changes with this transaction: the scheduler is to see to it. */
+void
+evsched_series_note_watch(void)
+{
+	/* By the invalidation also where a prepared transaction is committed. */
+	evsched_store_invalidate();
+	evsched_effect_recheck(evsched_store_here());
+}
+
 /* The occurrence that waits for its time, or 0. */
 int64
 evsched_series_waiting(int64 series)
@@ -82,9 +93,12 @@ void
 evsched_series_end(int64 series)
 {
 	EvschedCaller caller;
+	EvschedPlan plan;
 	Waiting		waiting;
 
 	evsched_statement_begin(&caller);
+	if (lock_series(&plan, series) && evsched_plan_is_watch(&plan))
+		evsched_series_note_watch();
 	evsched_statement_run(EVSCHED_STMT_SERIES_END, (Datum[]) {Int64GetDatum(series)}, NULL);
 	if (find_waiting(series, &waiting) &&
 		evsched_statement_run(EVSCHED_STMT_OCCURRENCE_REMOVE,
@@ -105,6 +119,9 @@ evsched_series_move(int64 series, TimestampTz due_at)
 		evsched_arg_refuse("a series needs a finite time", "Pause it instead.");
 	evsched_statement_begin(&caller);
 	found = lock_series(&plan, series);
+	if (found && evsched_plan_is_watch(&plan))
+		evsched_arg_refuse("a watch has no time",
+						   "It runs when something comes in; pause it, resume it or cancel it.");
 	if (found)
 	{
 		evsched_statement_run(EVSCHED_STMT_SERIES_MOVE,
@@ -132,6 +149,8 @@ evsched_series_pause(int64 series, bool paused)
 
 	evsched_statement_begin(&caller);
 	found = lock_series(&plan, series);
+	if (found && evsched_plan_is_watch(&plan))
+		evsched_series_note_watch();
 	if (found && find_waiting(series, &waiting))
 	{
 		if (!paused && waiting.due_at <= now && plan.missed == EVSCHED_MISSED_SKIP)
@@ -158,7 +177,11 @@ evsched_series_run_now(int64 series)
 	bool		done;
 
 	evsched_statement_begin(&caller);
-	done = lock_series(&plan, series) && !is_under_way(series, now);
+	done = lock_series(&plan, series);
+	if (done && evsched_plan_is_watch(&plan))
+		evsched_arg_refuse("a watch runs only when something comes in",
+						   "Write to what is watched, or run its command.");
+	done = done && !is_under_way(series, now);
 	if (done)
 		evsched_statement_run(EVSCHED_STMT_OCCURRENCE_ADD,
 							  (Datum[]) {Int64GetDatum(series), TimestampTzGetDatum(now), 0},

@@ -10,6 +10,7 @@
 
 extern int64 evsched_series_post(EvschedEntry *entry, const EvschedTerms *terms,
 								 const char *function);
+extern void evsched_series_note_watch(void);
 extern int64 evsched_series_waiting(int64 series);
 
 /* To be called by who has the right to, with an id that is a series'. */

@@ -635,6 +635,35 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		SPI_OK_SELECT, 3, {TEXTOID, TEXTOID, INT4OID},
 		"SELECT FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
 		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
+	/* By the two indexes: there may be many series beside them. */
+	[EVSCHED_STMT_WATCH_LIST] = {
+		SPI_OK_SELECT, 0, {0},
+		"SELECT c.id, c.channel, c.path, e.queue, e.owner, coalesce(e.paused, false)"
+		" FROM (SELECT id, channel, NULL AS path FROM evsched.recurrence WHERE channel IS NOT NULL"
+		" UNION ALL SELECT id, NULL, path FROM evsched.recurrence WHERE path IS NOT NULL) c"
+		" JOIN evsched.event e ON e.id OPERATOR(pg_catalog.=) c.id"
+		" AND e.recurring OPERATOR(pg_catalog.=) e.id ORDER BY c.id"
+	},
+	/* What a plain DELETE of the row that stands for it has left. */
+	[EVSCHED_STMT_WATCH_FORGET] = {
+		SPI_OK_DELETE, 2, {TEXTOID, TEXTOID},
+		"DELETE FROM evsched.recurrence c"
+		" WHERE (c.channel OPERATOR(pg_catalog.=) $1 OR c.path OPERATOR(pg_catalog.=) $2)"
+		" AND NOT EXISTS (SELECT FROM evsched.event e WHERE e.id OPERATOR(pg_catalog.=) c.id)"
+	},
+	[EVSCHED_STMT_WATCH_ADD] = {
+		SPI_OK_INSERT, 3, {INT8OID, TEXTOID, TEXTOID},
+		"INSERT INTO evsched.recurrence (id, missed, overlap, channel, path)"
+		" VALUES ($1, 'once', 'parallel', $2, $3) ON CONFLICT DO NOTHING"
+	},
+	/* Paused just now, it waits like what came before. */
+	[EVSCHED_STMT_WATCH_FEED] = {
+		SPI_OK_INSERT, 3, {INT8OID, TIMESTAMPTZOID, JSONBOID},
+		"INSERT INTO evsched.event (due_at, owner, max_retries, queue, payload,"
+		" recurring, command, paused)"
+		" SELECT $2, owner, max_retries, queue, $3, id, command, paused"
+		" FROM evsched.event WHERE id OPERATOR(pg_catalog.=) $1"
+		" AND recurring OPERATOR(pg_catalog.=) id"
 	},
 	[EVSCHED_STMT_DEAD_ADD] = {
 		SPI_OK_INSERT, 15,

@@ -1,11 +1,11 @@
 /*
  * timer.c
- *		The one place where the scheduler sleeps: until its latch is set or a
- *		moment of the wall clock has come.
+ *		The one place where the scheduler sleeps: until its latch is set, a moment
+ *		of the wall clock has come, or something can be read that it watches.
  *
  * On Linux by a timerfd, exact to some 50 µs, which also wakes when somebody
- * sets the clock.  Elsewhere by the latch's own timeout: whole milliseconds,
- * and no longer than a minute at a time, so that a clock set forward is seen.
+ * sets the clock.  Elsewhere by a timeout: whole milliseconds, and no longer than
+ * a minute at a time, so that a clock set forward is seen.
  */
 #include "postgres.h"
 
@@ -24,27 +24,37 @@
 
 #include "compat.h"
 
-#ifdef __linux__
-
 #define NUM_EVENTS		3		/* latch, postmaster's death, timer */
 
 static WaitEventSet *wait_set;
-static int	timer_fd = -1;
 
-static void arm(TimestampTz until);
+static void start_clock(void);
+static void add_clock(void);
+static long arm(TimestampTz until);
+static void disarm(void);
 
 void
 evsched_timer_start(void)
 {
-	timer_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (timer_fd < 0)
-		ereport(ERROR,
-				(errcode_for_socket_access(),
-				 errmsg("could not create a timer: %m")));
-	wait_set = evsched_create_wait_set(NUM_EVENTS);
+	start_clock();
+	evsched_timer_watch(NULL, 0);
+}
+
+/* From now on sleep ends when one of these can be read; they stay the caller's. */
+void
+evsched_timer_watch(const int *fds, int n)
+{
+	/* Servers before 19 cannot take one out of a set. */
+	WaitEventSet *old = wait_set;
+
+	wait_set = evsched_create_wait_set(NUM_EVENTS + n);
 	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
-	AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, timer_fd, NULL, NULL);
+	add_clock();
+	for (int i = 0; i < n; i++)
+		AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, fds[i], NULL, NULL);
+	if (old != NULL)
+		FreeWaitEventSet(old);
 }
 
 /* Sleeps until then, or for ever where that is DT_NOEND. */
@@ -52,20 +62,33 @@ void
 evsched_timer_sleep(TimestampTz until)
 {
 	WaitEvent	event;
-	uint64		expirations;
 
-	arm(until);
-	(void) WaitEventSetWait(wait_set, -1, &event, 1, PG_WAIT_EXTENSION);
+	(void) WaitEventSetWait(wait_set, arm(until), &event, 1, PG_WAIT_EXTENSION);
+	disarm();
+}
 
-	/* Fails with EAGAIN when not due, with ECANCELED when the clock was set. */
-	if (read(timer_fd, &expirations, sizeof(expirations)) < 0 &&
-		errno != EAGAIN && errno != ECANCELED && errno != EINTR)
+#ifdef __linux__
+
+static int	timer_fd = -1;
+
+static void
+start_clock(void)
+{
+	timer_fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (timer_fd < 0)
 		ereport(ERROR,
 				(errcode_for_socket_access(),
-				 errmsg("could not read the timer: %m")));
+				 errmsg("could not create a timer: %m")));
 }
 
 static void
+add_clock(void)
+{
+	AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, timer_fd, NULL, NULL);
+}
+
+/* The wait needs no timeout. */
+static long
 arm(TimestampTz until)
 {
 	const int64 unix_epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
@@ -86,30 +109,51 @@ arm(TimestampTz until)
 		ereport(ERROR,
 				(errcode_for_socket_access(),
 				 errmsg("could not set the timer: %m")));
+	return -1;
+}
+
+static void
+disarm(void)
+{
+	uint64		expirations;
+
+	/* Fails with EAGAIN when not due, with ECANCELED when the clock was set. */
+	if (read(timer_fd, &expirations, sizeof(expirations)) < 0 &&
+		errno != EAGAIN && errno != ECANCELED && errno != EINTR)
+		ereport(ERROR,
+				(errcode_for_socket_access(),
+				 errmsg("could not read the timer: %m")));
 }
 
 #else
 
 #define LONGEST_SLEEP_MS	60000
 
-void
-evsched_timer_start(void)
+static void
+start_clock(void)
 {
 }
 
-void
-evsched_timer_sleep(TimestampTz until)
+static void
+add_clock(void)
 {
-	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
-	long		ms = -1;
+}
 
-	if (until != DT_NOEND)
-	{
-		events |= WL_TIMEOUT;
-		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
-		ms = Min(ms, LONGEST_SLEEP_MS);
-	}
-	(void) WaitLatch(MyLatch, events, ms, PG_WAIT_EXTENSION);
+/* The wait's timeout, or -1. */
+static long
+arm(TimestampTz until)
+{
+	long		ms;
+
+	if (until == DT_NOEND)
+		return -1;
+	ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+	return Min(ms, LONGEST_SLEEP_MS);
+}
+
+static void
+disarm(void)
+{
 }
 
 #endif
