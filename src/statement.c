@@ -635,6 +635,7 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		SPI_OK_SELECT, 3, {TEXTOID, TEXTOID, INT4OID},
 		"SELECT FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
 		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
+	},
 	/* By the two indexes: there may be many series beside them. */
 	[EVSCHED_STMT_WATCH_LIST] = {
 		SPI_OK_SELECT, 0, {0},

@@ -28,7 +28,7 @@
 static char *channel_arg(FunctionCallInfo fcinfo);
 static char *path_arg(FunctionCallInfo fcinfo);
 static void require_source(const char *path);
-static int64 add_watch(FunctionCallInfo fcinfo, const char *channel, const char *path,
+static int64 add_watch(text *command, const char *channel, const char *path,
 					   const char *function);
 static const char *find_other_name(const char *path);
 static void refuse_second(const char *channel, const char *path, const char *other);
@@ -42,8 +42,9 @@ Datum
 evsched_sql_watch_channel(PG_FUNCTION_ARGS)
 {
 	const char *channel = channel_arg(fcinfo);
+	text	   *command = evsched_job_command(fcinfo, 1, "command");
 
-	PG_RETURN_INT64(add_watch(fcinfo, channel, NULL, "evsched.watch_channel()"));
+	PG_RETURN_INT64(add_watch(command, channel, NULL, "evsched.watch_channel()"));
 }
 
 /* watch_path(path, command) */
@@ -51,6 +52,7 @@ Datum
 evsched_sql_watch_path(PG_FUNCTION_ARGS)
 {
 	const char *path = path_arg(fcinfo);
+	text	   *command = evsched_job_command(fcinfo, 1, "command");
 
 	if (!evsched_right_reads_files(GetUserId()))
 		ereport(ERROR,
@@ -58,7 +60,7 @@ evsched_sql_watch_path(PG_FUNCTION_ARGS)
 				 errmsg("permission denied to watch a path"),
 				 errhint("A superuser or a member of pg_read_server_files may.")));
 	require_source(path);
-	PG_RETURN_INT64(add_watch(fcinfo, NULL, path, "evsched.watch_path()"));
+	PG_RETURN_INT64(add_watch(command, NULL, path, "evsched.watch_path()"));
 }
 
 /* _lost_paths() */
@@ -151,9 +153,14 @@ require_source(const char *path)
 
 /* One of channel and path is NULL. */
 static int64
-add_watch(FunctionCallInfo fcinfo, const char *channel, const char *path, const char *function)
+add_watch(text *command, const char *channel, const char *path, const char *function)
 {
-	EvschedEntry entry = {.due_at = DT_NOEND,.has_max_retries = true,.series = true};
+	EvschedEntry entry = {
+		.command = command,
+		.due_at = DT_NOEND,
+		.has_max_retries = true,
+		.series = true
+	};
 	const char *nulls = channel != NULL ? "  n" : " n ";
 	const char *other;
 	Datum		values[3];
@@ -161,7 +168,6 @@ add_watch(FunctionCallInfo fcinfo, const char *channel, const char *path, const 
 	EvschedCaller caller;
 	bool		kept;
 
-	entry.command = evsched_job_command(fcinfo, 1, "command");
 	entry.queue = evsched_pool_require(EVSCHED_POOL_PASSIVE);
 	evsched_job_require_login();
 	evsched_entry_open(&table, &entry, function);

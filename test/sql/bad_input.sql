@@ -49,7 +49,8 @@ INSERT INTO plain VALUES
     ('schedule', 'text', '''@daily'''), ('period', 'interval', '''1 h'''), ('command', 'text', '''SELECT 1'''),
     ('op', 'text', '''SELECT 1'''), ('body', 'text', '''SELECT 1'''),
     ('identifier', 'text', '''r'''), ('rules', 'jsonb', '''[]'''), ('rule_set', 'text', '''input'''), ('f', 'regproc', 'NULL'),
-    ('step', 'regproc', '''pg_temp.step'''), ('state', 'jsonb', '''1'''), ('expr', 'text', '''1''');
+    ('step', 'regproc', '''pg_temp.step'''), ('state', 'jsonb', '''1'''), ('expr', 'text', '''1'''),
+    ('channel', 'text', '''news'''), ('path', 'text', '''/''');
 
 -- calls a function with one odd argument and undoes it; ok, or the SQLSTATE
 CREATE FUNCTION pg_temp.call(f regprocedure, argument text, value text) RETURNS text LANGUAGE plpgsql AS $$
