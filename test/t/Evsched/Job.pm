@@ -20,12 +20,14 @@ our @EXPORT_OK = qw(call quote trace gate_command);
 
 my $json = JSON::PP->new->utf8->allow_nonref;
 
-# Options: conf, and roles (that may log in and post).
+# Options: conf, init (options of Cluster's init()), and roles (that may log in and post).
 sub new
 {
 	my ($class, $name, %options) = @_;
-	my $server =
-	  start_server($name, conf => "max_worker_processes = 24\n" . ($options{conf} // ''));
+	my $server = start_server(
+		$name,
+		conf => "max_worker_processes = 24\n" . ($options{conf} // ''),
+		%{ $options{init} // {} });
 	my $self = bless { server => $server, sessions => {} }, $class;
 
 	$self->prepare('postgres');
