@@ -47,7 +47,7 @@ static const PQcommMethods methods = {
 	.putmessage_noblock = take_message_noblock
 };
 
-/* To be called once, in the life of the process: it shall be sent what was notified as it is. */
+/* To be called once, in the life of the process: what was notified is to come as it is. */
 void
 evsched_channel_start(void)
 {

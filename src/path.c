@@ -88,7 +88,7 @@ evsched_path_open(EvschedPath *path, int64 clock)
 			ReleaseExternalFD();
 			evsched_path_fail(path, strerror(save_errno),
 							  path->is_socket ? "A program must listen on it." :
-							  "The server's user must be able to read and to write it.", clock);
+							  "The server's user must be able to read and write it.", clock);
 		}
 	}
 	if (path->fd < 0)
@@ -96,11 +96,6 @@ evsched_path_open(EvschedPath *path, int64 clock)
 	path->device = found.st_dev;
 	path->inode = found.st_ino;
 	path->retry_at = PG_INT64_MAX;
-	if (!path->is_socket)
-	{
-		path->failed = false;
-		path->pause_ms = FIRST_PAUSE_MS;
-	}
 	return true;
 }
 
@@ -135,8 +130,7 @@ evsched_path_read(EvschedPath *path, char *buffer, int size, int64 clock)
 
 	if (got > 0)
 	{
-		path->failed = false;
-		path->pause_ms = FIRST_PAUSE_MS;
+		evsched_path_recover(path);
 		return got;
 	}
 	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
@@ -146,6 +140,14 @@ evsched_path_read(EvschedPath *path, char *buffer, int size, int64 clock)
 	else
 		evsched_path_fail(path, strerror(errno), NOT_ONE_HINT, clock);
 	return 0;
+}
+
+/* It is as it should be: the next failure is told, and soon followed by another attempt. */
+void
+evsched_path_recover(EvschedPath *path)
+{
+	path->failed = false;
+	path->pause_ms = FIRST_PAUSE_MS;
 }
 
 /* Closes it, tells why (once, and unless there is nothing to tell), tries again later. */

@@ -37,6 +37,7 @@ extern bool evsched_path_open(EvschedPath *path, int64 clock);
 extern void evsched_path_close(EvschedPath *path);
 extern bool evsched_path_is_current(const EvschedPath *path);
 extern int	evsched_path_read(EvschedPath *path, char *buffer, int size, int64 clock);
+extern void evsched_path_recover(EvschedPath *path);
 extern void evsched_path_fail(EvschedPath *path, const char *message, const char *hint,
 							  int64 clock);
 

@@ -42,7 +42,8 @@ Jsonb *
 evsched_piece_of_bytes(int64 watch, const char *bytes, int length)
 {
 	JsonbParseState *state = NULL;
-	bool		is_text = pg_encoding_verifymbstr(GetDatabaseEncoding(), bytes, length) == length;
+	int			valid = pg_encoding_verifymbstr(GetDatabaseEncoding(), bytes, length);
+	bool		is_text = valid == length;
 	int			data_length = length;
 	const char *data = is_text ? bytes : encode(bytes, length, &data_length);
 

@@ -123,7 +123,7 @@ path_arg(FunctionCallInfo fcinfo)
 	return path;
 }
 
-/* Raises 58P01 (or what else is wrong with it) unless something is there, 42809 unless it can be watched. */
+/* Raises 58P01, or what else is wrong, unless it is there, 42809 unless it can be watched. */
 static void
 require_source(const char *path)
 {

@@ -226,6 +226,12 @@ story(
 		await_payload($next, 'next', 'another one has the channel');
 		is($jobs->sql("SELECT count(*) FROM incoming WHERE watch = $watch AND payload->>'payload' = 'next'"),
 			0, 'the cancelled one has not');
+		$jobs->sql('BEGIN');
+		$jobs->sql("SELECT evsched.cancel($next)");
+		$next = channel_watch('news');
+		$jobs->sql('COMMIT');
+		wait_listening($next, 'news');
+		pass('also by the same transaction');
 	});
 
 # The least of several: a machine that is busy now and then fails nobody.
