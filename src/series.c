@@ -93,13 +93,14 @@ void
 evsched_series_end(int64 series)
 {
 	EvschedCaller caller;
-	EvschedPlan plan;
 	Waiting		waiting;
+	bool		isnull;
 
 	evsched_statement_begin(&caller);
-	if (lock_series(&plan, series) && evsched_plan_is_watch(&plan))
+	if (evsched_statement_run(EVSCHED_STMT_SERIES_END,
+							  (Datum[]) {Int64GetDatum(series)}, NULL) > 0 &&
+		DatumGetBool(evsched_statement_value(0, 1, &isnull)))
 		evsched_series_note_watch();
-	evsched_statement_run(EVSCHED_STMT_SERIES_END, (Datum[]) {Int64GetDatum(series)}, NULL);
 	if (find_waiting(series, &waiting) &&
 		evsched_statement_run(EVSCHED_STMT_OCCURRENCE_REMOVE,
 							  (Datum[]) {Int64GetDatum(waiting.id)}, NULL) == 0)

@@ -438,8 +438,9 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" WHERE id OPERATOR(pg_catalog.=) $1 AND period IS NOT NULL"
 	},
 	[EVSCHED_STMT_SERIES_END] = {
-		SPI_OK_DELETE, 1, {INT8OID},
+		SPI_OK_DELETE_RETURNING, 1, {INT8OID},
 		"DELETE FROM evsched.recurrence WHERE id OPERATOR(pg_catalog.=) $1"
+		" RETURNING channel IS NOT NULL OR path IS NOT NULL"
 	},
 	/* The one that waits has the last place; the others have been handed out. */
 	[EVSCHED_STMT_SERIES_WAITING] = {
