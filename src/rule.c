@@ -19,7 +19,9 @@
 #include "expression.h"
 #include "job.h"
 #include "role.h"
+#include "rule_owner.h"
 #include "rule_set.h"
+#include "rule_slot.h"
 #include "statement.h"
 #include "store.h"
 
@@ -71,7 +73,7 @@ evsched_sql_add_rule(PG_FUNCTION_ARGS)
 		.filter = PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4)
 	};
 	const char *set = evsched_rule_set_name(fcinfo, 5);
-	const char *search_path = evsched_rule_set_path();
+	const char *search_path = evsched_rule_owner_path();
 	EvschedCaller caller;
 	bool		slots_named;
 	int32		owner;
@@ -109,7 +111,7 @@ evsched_sql_remove_rule(PG_FUNCTION_ARGS)
 		(void) evsched_rule_set_change(set, caller.user, &slots_named);
 		n = evsched_statement_run(EVSCHED_STMT_RULE_REMOVE, values, NULL);
 		if (!slots_named)
-			evsched_rule_set_forget_slots(set, n);
+			evsched_rule_slot_forget(set, n);
 	}
 	evsched_statement_end(&caller);
 	PG_RETURN_INT32(n);
@@ -120,7 +122,7 @@ Datum
 evsched_sql_load_rules(PG_FUNCTION_ARGS)
 {
 	const char *set = evsched_rule_set_name(fcinfo, 1);
-	const char *search_path = evsched_rule_set_path();
+	const char *search_path = evsched_rule_owner_path();
 	Datum		value = CStringGetTextDatum(set);
 	EvschedCaller caller;
 	bool		slots_named;
@@ -145,7 +147,7 @@ evsched_sql_load_rules(PG_FUNCTION_ARGS)
 		(void) put_rule(set, owner, &rules[i], search_path);
 	removed = evsched_statement_run(EVSCHED_STMT_RULE_REMOVE_SHELVED, &value, NULL);
 	if (!slots_named)
-		evsched_rule_set_forget_slots(set, removed);
+		evsched_rule_slot_forget(set, removed);
 	evsched_statement_end(&caller);
 	PG_RETURN_INT32(n);
 }

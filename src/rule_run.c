@@ -27,37 +27,18 @@
 #include "history.h"
 #include "role.h"
 #include "rule_list.h"
+#include "rule_owner.h"
 #include "rule_session.h"
 #include "rule_set.h"
+#include "rule_slot.h"
 #include "setting.h"
 #include "statement.h"
 #include "store.h"
-
-/* Where a rule is at a moment. */
-typedef struct Slot
-{
-	int64		number;
-	const char *name;
-	int			nth;
-} Slot;
-
-/* Whose slot function is being called for which rule. */
-typedef struct Calling
-{
-	const EvschedRuleSet *set;
-	const EvschedRule *rule;
-} Calling;
 
 static bool may_run(const EvschedRuleSet *set);
 static bool is_any_due(const EvschedRuleSet *set, TimestampTz now);
 static void run_all(const EvschedRuleSet *set, TimestampTz now, Jsonb **response);
 static bool take_turn(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now);
-static Slot find_slot(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now);
-static int64 number_of(const EvschedRule *rule, TimestampTz now);
-static Slot call_slot_function(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now);
-static void tell_slot_function(void *calling);
-static bool is_spent(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot);
-static void spend(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot, TimestampTz now);
 static ErrorData *run_apart(const EvschedRuleSet *set, const EvschedRule *rule, List *cursors,
 							Jsonb **response);
 static List *list_cursors(void);
@@ -114,8 +95,7 @@ is_any_due(const EvschedRuleSet *set, TimestampTz now)
 		due = rule->each ?
 			evsched_rule_session_is_due(evsched_store_here(), rule->id,
 										evsched_arg_us(&rule->period), now) :
-			set->slot_function != NULL || !rule->has_run ||
-			number_of(rule, now) > rule->last_slot;
+			evsched_rule_slot_may_be_due(set, rule, now);
 	}
 	return due;
 }
@@ -142,143 +122,10 @@ run_all(const EvschedRuleSet *set, TimestampTz now, Jsonb **response)
 static bool
 take_turn(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now)
 {
-	Slot		slot;
-
 	if (rule->each)
 		return evsched_rule_session_take(evsched_store_here(), rule->id,
 										 evsched_arg_us(&rule->period), now);
-	slot = find_slot(set, rule, now);
-	if (set->slot_function == NULL ? rule->has_run && slot.number <= rule->last_slot :
-		is_spent(set, rule, &slot))
-		return false;
-	/* Of those who come at the same time one gets the lock; who comes later sees the slot. */
-	if (!evsched_rule_set_lock_slot(set->name, slot.name, slot.nth, false))
-		return false;
-	if (is_spent(set, rule, &slot))
-	{
-		evsched_rule_set_unlock_slot(set->name, slot.name, slot.nth);
-		return false;
-	}
-	spend(set, rule, &slot, now);
-	return true;
-}
-
-/* The slot of a moment. */
-static Slot
-find_slot(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now)
-{
-	if (set->slot_function != NULL)
-		return call_slot_function(set, rule, now);
-	return (Slot)
-	{
-		.number = number_of(rule, now),
-			.name = rule->identifier,
-			.nth = rule->nth
-	};
-}
-
-/* By default: how many whole periods since 1970. */
-static int64
-number_of(const EvschedRule *rule, TimestampTz now)
-{
-	const int64 unix_epoch = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	int64		since = now + unix_epoch;
-	int64		period = evsched_arg_us(&rule->period);
-
-	return since / period - (since % period < 0);
-}
-
-static Slot
-call_slot_function(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Calling		calling = {set, rule};
-	ErrorContextCallback told = {error_context_stack, tell_slot_function, &calling};
-	Oid			types[] = {TEXTOID, INTERVALOID, TIMESTAMPTZOID};
-	Datum		values[] = {
-		CStringGetTextDatum(rule->identifier), IntervalPGetDatum(&rule->period),
-		TimestampTzGetDatum(now)
-	};
-	Slot		slot = {.name = rule->identifier};
-	EvschedRuleCaller caller;
-	bool		isnull;
-
-	error_context_stack = &told;
-	evsched_rule_set_become_owner(evsched_role_of(set->owner), set->search_path, &caller);
-	SPI_connect();
-	/* Its result has been looked at, but it may be another function by now. */
-	if (SPI_execute_with_args(psprintf("SELECT slot::pg_catalog.int8, name::pg_catalog.text"
-									   " FROM %s($1, $2, $3) AS s(slot, name)",
-									   set->slot_function),
-							  lengthof(types), types, values, NULL, false, 1) != SPI_OK_SELECT ||
-		SPI_processed == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("the slot function returns no row")));
-	slot.number = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-											  &isnull));
-	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("the slot function returns no slot")));
-	values[0] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
-	if (!isnull)
-		slot.name = MemoryContextStrdup(context, TextDatumGetCString(values[0]));
-	SPI_finish();
-	evsched_rule_set_become_caller(&caller);
-	error_context_stack = told.previous;
-	return slot;
-}
-
-static void
-tell_slot_function(void *arg)
-{
-	const Calling *calling = arg;
-
-	errcontext("slot function %s of rule set \"%s\", for rule \"%s\"",
-			   calling->set->slot_function, calling->set->name, calling->rule->identifier);
-}
-
-/* Was this slot, or a later one, run by now?  So one wins nothing by setting the clock back. */
-static bool
-is_spent(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot)
-{
-	Datum		values[] = {
-		CStringGetTextDatum(set->name), CStringGetTextDatum(slot->name),
-		Int32GetDatum(slot->nth), IntervalPGetDatum(&rule->period)
-	};
-	EvschedCaller caller;
-	bool		spent = false;
-	bool		isnull;
-
-	evsched_statement_begin(&caller);
-	if (evsched_statement_read(EVSCHED_STMT_RULE_SLOT_FIND, values) > 0)
-	{
-		int64		last = DatumGetInt64(evsched_statement_value(0, 1, &isnull));
-
-		spent = last >= slot->number;
-		if (set->slot_function == NULL)
-			evsched_rule_list_note_slot(set->name, rule->id, last);
-	}
-	evsched_statement_end(&caller);
-	return spent;
-}
-
-static void
-spend(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot, TimestampTz now)
-{
-	Datum		values[] = {
-		CStringGetTextDatum(set->name), CStringGetTextDatum(slot->name),
-		Int32GetDatum(slot->nth), IntervalPGetDatum(&rule->period),
-		Int64GetDatum(slot->number), TimestampTzGetDatum(now)
-	};
-	EvschedCaller caller;
-
-	evsched_rule_list_note_spent();
-	evsched_statement_begin(&caller);
-	if (evsched_statement_run_now(EVSCHED_STMT_RULE_SLOT_SET, values, NULL) == 0)
-		evsched_statement_run_now(EVSCHED_STMT_RULE_SLOT_ADD, values, NULL);
-	evsched_statement_end(&caller);
+	return evsched_rule_slot_take(set, rule, now);
 }
 
 /* Runs a rule in a subtransaction; returns its error, when it has been rolled back, or NULL. */
@@ -360,7 +207,7 @@ run_rule(const EvschedRuleSet *set, const EvschedRule *rule, Jsonb **response)
 	Jsonb	   *rewritten = NULL;
 	EvschedRuleCaller caller;
 
-	evsched_rule_set_become_owner(evsched_role_of(set->owner), rule->search_path, &caller);
+	evsched_rule_owner_become(evsched_role_of(set->owner), rule->search_path, &caller);
 	SPI_connect();
 	if (rule->filter == NULL || passes_filter(rule, *response))
 	{
@@ -368,7 +215,7 @@ run_rule(const EvschedRuleSet *set, const EvschedRule *rule, Jsonb **response)
 		rewritten = new_response(context);
 	}
 	SPI_finish();
-	evsched_rule_set_become_caller(&caller);
+	evsched_rule_owner_leave(&caller);
 	if (rewritten != NULL)
 		*response = rewritten;
 }
