@@ -69,7 +69,7 @@ static void begin_receiving(EvschedQueueRef ref);
 static bool may_receive(void *ref);
 static void answer_told(Pull *pull);
 static void put_delivery(ReturnSetInfo *rsinfo, TupleTableSlot *row);
-static EvschedVerdict decide_fetch(EvschedTable *table, void *arg);
+static EvschedVerdict decide_fetch(EvschedTable *table, void *now);
 
 PG_FUNCTION_INFO_V1(evsched_sql_take);
 PG_FUNCTION_INFO_V1(evsched_sql_receive);
@@ -114,16 +114,16 @@ evsched_sql_fetch(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 	{
 		int64		id = DatumGetInt64(ids[i]);
-		EvschedVerdict verdict = EVSCHED_KEEP;
+		TimestampTz now = GetCurrentTimestamp();
 
 		CHECK_FOR_INTERRUPTS();
 		if (nulls[i] || !evsched_lease_exists(table.store, id) ||
-			!evsched_table_find(&table, id) || !evsched_right_consumes_row(table.row))
+			!evsched_table_find(&table, id) || !evsched_right_consumes_row(table.row) ||
+			evsched_event_place(table.row).due_at > now)
 			continue;
 		if (evsched_setting_max_retries(table.row) == 0)
 		{
-			verdict = evsched_table_change(&table, id, decide_fetch, NULL);
-			if (verdict == EVSCHED_KEEP)
+			if (evsched_table_change(&table, id, decide_fetch, &now) == EVSCHED_KEEP)
 				continue;
 			evsched_effect_end_lease(table.store, id, true);
 		}
@@ -407,8 +407,10 @@ put_delivery(ReturnSetInfo *rsinfo, TupleTableSlot *row)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
+/* Who has just moved it has ended its lease, or is about to. */
 static EvschedVerdict
-decide_fetch(EvschedTable *table, void *arg)
+decide_fetch(EvschedTable *table, void *now)
 {
-	return EVSCHED_DELETE;
+	return evsched_event_place(table->row).due_at > *(TimestampTz *) now ?
+		EVSCHED_KEEP : EVSCHED_DELETE;
 }
