@@ -29,6 +29,7 @@ class Transaction:
     acked: float = NEVER        # NEVER: nobody was told of its commit
     prepared: bool = False
     how: str = None
+    ended: float = NEVER        # when its end was known
 
 
 @dataclass
@@ -76,6 +77,29 @@ class Series:
 
 
 @dataclass
+class Coroutine:
+    """A coroutine, and what its steps are to do: stepper.py."""
+    event: int
+    version: str
+    pool: str
+    spec: dict
+    role: str
+    tx: Transaction
+
+
+@dataclass
+class Call:
+    """A call that runs rules, or loads them: ruler.py."""
+    name: str
+    set: str
+    began: float
+    word: str = None            # None: nothing is known of how it went
+    ran: list = None            # (rule, slot), as it was told
+    answered: float = NEVER
+    tx: Transaction = None
+
+
+@dataclass
 class Delivery:
     """An event has been handed to a client."""
     word: str                   # got, take, receive or fetch
@@ -110,6 +134,7 @@ class Event:
     jobs: list = field(default_factory=list)
     series: list = field(default_factory=list)
     shifts: list = field(default_factory=list)      # of a series: grids
+    coroutine: Coroutine = None
 
 
 class Book:
@@ -128,11 +153,17 @@ class Book:
         self.waits = []
         self.errors = []
         self.extras = set()         # (series, event) of run_now
+        self.calls = {}             # of rules, by their names
+        self.maps = {}              # lines of mapper.py, by their marks
         self.marks = marks
         self.acked = []             # names of those whose commit was acknowledged
         self.rolled = []
-        current = {}
+        current, asking = {}, {}
         for client, line in lines:
+            if client in asking:
+                asking.pop(client)["over"] = line["at"]
+            if line["word"] == "mapped" and line["rows"] is None:
+                asking[client] = line
             getattr(self, "read_" + line["word"])(client, line, current)
         self.settle()
 
@@ -173,6 +204,7 @@ class Book:
         tx = self.transactions[line["tx"]]
         tx.how = line["how"]
         (self.acked if tx.how == "committed" else self.rolled).append(tx.name)
+        tx.ended = line["at"]
         if tx.how == "committed":
             tx.acked = line["at"]
         if "answer" in line:
@@ -182,7 +214,7 @@ class Book:
         self.rolled.append(line["tx"])
         self.transactions[line["tx"]] = Transaction(
             line["tx"], line["conn"], line["began"], line["facts"], asked=line["at"],
-            how="rolled")
+            how="rolled", ended=line["at"])
 
     def read_saw(self, client, line, current):
         for event in line["ids"]:
@@ -199,6 +231,16 @@ class Book:
 
     def read_waited(self, client, line, current):
         self.waits.append(line)
+
+    def read_called(self, client, line, current):
+        self.calls[line["call"]] = Call(line["call"], line["set"], line["began"])
+
+    def read_mapped(self, client, line, current):
+        """What is asked first, and then what has come of it."""
+        if line["rows"] is None:
+            self.maps[line["mark"]] = line
+        else:
+            self.maps[line["mark"]]["rows"] = line["rows"]
 
     def lose(self, conn, at):
         conn.ended = at
@@ -218,9 +260,9 @@ class Book:
                 tx.facts[0][-2] = self.marks[tx.name]
         for word, *what, call in tx.facts:
             handle = getattr(self, "settle_" + word)
-            if word in ("take", "receive", "fetch"):
+            if word in ("take", "receive", "fetch", "rules", "tried", "loaded"):
                 handle(tx, word, *what, call)
-            elif word in ("post", "job", "series"):
+            elif word in ("post", "job", "series", "coroutine"):
                 handle(tx, *what)
             elif tx.how == "committed":
                 handle(tx, *what, call)
@@ -248,6 +290,18 @@ class Book:
             self.versions[version] = series
         else:
             self.rolled_versions[version] = series
+
+    def settle_coroutine(self, tx, event, version, *rest):
+        coroutine = Coroutine(event, version, *rest, tx)
+        if tx.how == "committed":
+            self.events[event].coroutine = self.versions[version] = coroutine
+        else:
+            self.rolled_versions[version] = coroutine
+
+    def settle_call(self, tx, word, name, call, ran, answered, began):
+        self.calls[call] = Call(call, name, began, word, ran, answered, tx)
+
+    settle_rules = settle_tried = settle_loaded = settle_call
 
     def settle_extra(self, tx, series, occurrences, call):
         self.extras |= {(series, occurrence) for occurrence in occurrences}

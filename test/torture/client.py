@@ -17,18 +17,22 @@ from foreman import Foreman
 from jobber import Jobber
 from ledger import Ledger
 from listener import Listener
+from mapper import Mapper
 from meddler import Meddler
 from orders import Orders
 from poster import Poster
 from puller import Receiver, Taker, Teller
+from ruler import Ruler
 from serial import Beater, Serial
 from session import Lost, Session
 from single import Single
+from stepper import Stepper
 
 KINDS = {"poster": Poster, "listener": Listener, "teller": Teller, "taker": Taker,
          "receiver": Receiver, "meddler": Meddler, "single": Single, "holder": Holder,
          "finisher": Finisher, "deaf": Deaf, "jobber": Jobber, "foreman": Foreman,
-         "serial": Serial, "beater": Beater}
+         "serial": Serial, "beater": Beater, "ruler": Ruler, "stepper": Stepper,
+         "mapper": Mapper}
 
 
 def main(name, path, seed):

@@ -108,7 +108,8 @@ class Fault:
         self.crash(self.random.choice(["torture taker%", "torture receiver%", "torture teller%",
                                        "torture meddler%", "torture jobber%",
                                        "torture foreman%", "torture serial%",
-                                       "torture beater%"]))
+                                       "torture beater%", "torture ruler%",
+                                       "torture stepper%", "torture mapper%"]))
 
     def kill_worker(self):
         self.crash("evsched worker")
@@ -157,6 +158,12 @@ class Fault:
         self.insist(sql, args)
         time.sleep(self.random.uniform(0, 0.7))
         self.insist("SELECT evsched.start()")
+
+    @staticmethod
+    def halts(book):
+        """When the database was stopped, as the ledgers have it: (from, to)."""
+        return [(fault["began"], fault["at"]) for fault in book.faults
+                if fault["name"] in ("stop_and_start", "force_stop")]
 
     def insist(self, sql, args=None):
         """Asks for what the scheduler has to do, which may have to come back before."""

@@ -50,9 +50,13 @@ class JobJudge:
 
     def once_more(self, number, event):
         """How many of its runs may have been followed by one more: moved in the meantime."""
+        return self.while_run(number, self.moves(event))
+
+    def while_run(self, number, moves):
+        """How many of these moves, (from, to), were made while it was run."""
         return sum(any(began - BLUR <= run.ended and run.began <= ended + BLUR
                        for run in self.runs_of[number] if run.ended is not None)
-                   for began, ended in self.moves(event))
+                   for began, ended in moves)
 
     # Jobs
 

@@ -29,9 +29,13 @@ from contextlib import contextmanager
 
 import psycopg2
 
+import doctor
 import ledger
+import mapper
+import ruler
 import scene
 import serverlog
+import stepper
 import workshop
 from book import Book
 from clients import Clients
@@ -40,8 +44,10 @@ from jobjudge import LOST_OFTEN, JobJudge
 from judge import Judge
 from ledger import Ledger
 from orders import Orders
+from rulejudge import RuleJudge
 from server import Server, wait_until
 from session import Lost, Session
+from stepjudge import MapJudge, StepJudge
 
 DRAIN_PATIENCE = 60     # seconds until every queue must be empty once the faults are over
 MAX_TOLD = 10           # complaints printed of a verdict
@@ -103,12 +109,14 @@ class Run:
         self.ask("CREATE TABLE torture.mark (tx text PRIMARY KEY, answer boolean)")
         self.ask("CREATE TABLE torture.taken (id bigint)")
         self.ask("CREATE TABLE torture.work (id bigint)")
-        self.ask(workshop.SETUP)
+        for part in (workshop, stepper, mapper, ruler):
+            self.ask(part.SETUP)
         for role in scene.ROLES[1:]:
             self.ask(workshop.GRANTS.format(role=role))
         self.ask(f"SET ROLE {scene.HANDLED}")
         self.ask(workshop.HANDLER)
         self.ask("RESET ROLE")
+        ruler.setup(self.ask)
         self.fault.resize_pools()
 
     def torment(self):
@@ -295,6 +303,9 @@ class Run:
             "effects": self.rows(workshop.EFFECTS), "beats": self.rows(workshop.BEATS),
             "runs": self.rows(workshop.RUNS), "dead": self.rows(workshop.DEAD)},
             set(live), self.fault.sizes)
+        steps, maps = StepJudge(jobs), MapJudge(book, self.fault.sizes)
+        rules = RuleJudge(book, {"ruled": self.rows(ruler.RULED),
+                                 "failed": self.rows(ruler.FAILED)}, self.fault.halts(book))
         for name, complaints in (
                 ("the server keeps what it has acknowledged", judge.server_keeps_word()),
                 ("no event is lost", judge.not_lost()),
@@ -325,12 +336,28 @@ class Run:
                 ("series keep to their plans, and nothing of them comes twice", jobs.on_grid()),
                 ("with missed 'all' nothing of a series is left out", jobs.complete()),
                 ("series go on until they are cancelled, and then are silent", jobs.silent()),
+                ("each step of a coroutine has its effect once, in order", steps.each_once()),
+                ("coroutines end with their last step, dead or cancelled", steps.all_end()),
+                ("a coroutine sleeps as long as its step has said", steps.sleeps()),
+                ("map tells each caller what he has asked for, slot by slot", maps.own()),
+                ("map ends in time", maps.in_time()),
+                ("map is answered", maps.answered()),
+                ("no slot of a rule is run twice, and none that is not due", rules.once()),
+                ("no slot is left out that somebody came for", rules.none_missed()),
+                ("a rule that fails leaves nothing but a record", rules.failing()),
+                ("rules of mode each run once in a period of a session", rules.each()),
+                ("what rules have done is what their callers were told", rules.told()),
+                ("a rule is run when its filter says so", rules.filtered()),
+                ("a rule is run as its owner", rules.as_owner()),
                 ("no statement fails that should not", judge.no_errors()),
                 ("the server's log shows no crash and no error of evsched",
                  serverlog.complaints(self.server.log, self.fault.killed))):
             self.verdict(name, complaints)
+        self.verdict("what is wrong in doctored books is found",
+                     doctor.complaints(rules, steps, maps))
         self.tell_figures(book, dead)
         self.tell_jobs(jobs)
+        self.tell_rules(steps, maps, rules)
 
     def rows(self, sql):
         """As JSON has them, by the names of their columns."""
@@ -346,6 +373,14 @@ class Run:
               + f"{sum(bool(event.series) for event in jobs.book.events.values())}, with "
               + f"{sum(effect.series is not None for effect in jobs.effects)} jobs"
               + f" and {len(jobs.beats)} messages")
+
+    @staticmethod
+    def tell_rules(steps, maps, rules):
+        answers = [error is None for line in maps.maps for _, _, error in line["rows"] or ()]
+        print(f"# {sum(1 for _ in steps.coroutines())} coroutines; {len(maps.maps)} maps,"
+              f" {sum(answers)} of {len(answers)} slots have answered;"
+              f" {len(rules.book.calls)} calls of rules, {len(rules.rows)} have run,"
+              f" {len(rules.failed)} have failed")
 
     def tell_figures(self, book, dead):
         posted = [event for _, event in book.events.items() if event.posts]

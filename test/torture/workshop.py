@@ -12,15 +12,15 @@ is to go through before:
     slow      it is sure to exceed its run_timeout
 
 The kind of an effect is job; before a COMMIT that stands in the job: first; of the second
-job of next and work: body; of an error handler: handler, and its version is the event that
-has failed.
+job of next and work: body; of a step of a coroutine (stepper.py): step, with its number; of an
+error handler: handler, and its version is the event that has failed.
 """
 
 SETUP = """
 CREATE TABLE torture.effect (
     event bigint, run bigint, series bigint, version text, kind text, who name, login name,
     due timestamptz, planned timestamptz, tries int, began timestamptz, clean boolean,
-    alone boolean);
+    alone boolean, step int);
 CREATE INDEX ON torture.effect (event);
 CREATE TABLE torture.beat (
     series bigint, event bigint, version text, planned timestamptz, at timestamptz);
@@ -31,14 +31,15 @@ CREATE FUNCTION torture.planned(number bigint) RETURNS timestamptz
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS
     'SELECT planned_at FROM evsched.event WHERE id = number';
 
-CREATE FUNCTION torture.effect(kind text, version text, pool text) RETURNS void
+CREATE FUNCTION torture.effect(kind text, version text, pool text, step int DEFAULT NULL)
+RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO torture.effect
     SELECT e.id, e.run_id, e.recurring, version, kind, current_user, session_user, e.due_at,
            torture.planned(e.id), e.num_retries, clock_timestamp(),
            coalesce(current_setting('torture.worn', true), '') = '' AND NOT EXISTS
            (SELECT FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
-           pool <> 'active' OR pg_try_advisory_xact_lock(1)
+           pool <> 'active' OR pg_try_advisory_xact_lock(1), step
     FROM evsched.current_event() e
 $$;
 
@@ -119,7 +120,7 @@ BODY = "SELECT torture.body($1)"
 EFFECTS = """
 SELECT event, run, series, version, kind, who, login, extract(epoch FROM due)::float8 AS due,
        (extract(epoch FROM planned) * 1000000)::bigint AS planned, tries,
-       extract(epoch FROM began)::float8 AS began, clean, alone
+       extract(epoch FROM began)::float8 AS began, clean, alone, step
 FROM torture.effect ORDER BY began"""
 BEATS = """
 SELECT series, event, version, (extract(epoch FROM planned) * 1000000)::bigint AS planned,
@@ -129,7 +130,7 @@ RUNS = """
 SELECT run_id AS id, event_id AS event, recurring AS series, pool, owner, worker, state,
        sqlstate, message, extract(epoch FROM started_at)::float8 AS began,
        extract(epoch FROM ended_at)::float8 AS ended
-FROM evsched.run ORDER BY started_at, run_id"""
+FROM evsched.run WHERE pool IS NOT NULL ORDER BY started_at, run_id"""
 DEAD = """
 SELECT d.id, d.queue AS pool, d.max_retries AS max, d.num_retries AS tries, d.why, d.sqlstate,
        d.recurring AS series, d.payload, d.body IS NOT NULL AS op, d.handles,
