@@ -7,7 +7,7 @@ DELETE FROM evsched.event;
 DELETE FROM evsched.dead;
 
 CREATE ROLE regress_evsched_mallory;
-CREATE ROLE regress_evsched_alice;
+CREATE ROLE regress_evsched_alice LOGIN;
 SELECT evsched.grant_usage('regress_evsched_mallory'), evsched.grant_usage('regress_evsched_alice');
 CREATE SCHEMA regress_evsched_evil AUTHORIZATION regress_evsched_mallory;
 GRANT CREATE ON SCHEMA public TO regress_evsched_mallory;
@@ -32,7 +32,7 @@ BEGIN
             ('varchar', 'varchar'), ('varchar', 'text'), ('char', 'char'), ('bigint', 'bigint'), ('int', 'bigint'), ('bigint', 'int'),
             ('int', 'int'), ('smallint', 'int'), ('oid', 'oid'), ('oid', 'regclass'), ('regclass', 'oid'), ('boolean', 'boolean'),
             ('timestamptz', 'timestamptz'), ('timestamptz', 'interval'), ('interval', 'interval'), ('timestamptz', 'timestamp'),
-            ('jsonb', 'jsonb'), ('jsonb', 'text'), ('tid', 'tid'), ('bigint[]', 'bigint[]'), ('text[]', 'text[]'), ('"char"', '"char"'),
+            ('jsonb', 'jsonb'), ('jsonb', 'text'), ('jsonb', 'int'), ('numeric', 'numeric'), ('interval', 'float8'), ('date', 'date'), ('tid', 'tid'), ('bigint[]', 'bigint[]'), ('text[]', 'text[]'), ('"char"', '"char"'),
             ('anyelement', 'anyelement'), ('anyarray', 'anyarray') LOOP
             FOREACH op IN ARRAY '{=, <>, <, <=, >, >=, ||, +, -, ->, ->>, @>, ~, ~~}'::text[] LOOP
                 CONTINUE WHEN b = 'unknown' OR (op IN ('->', '->>', '@>', '~', '~~', '+', '-', '||') AND a LIKE 'any%');
@@ -43,6 +43,12 @@ BEGIN
                 EXECUTE format('CREATE OPERATOR %s.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = %s.trap_%s)', place, op, a, b, place, n);
             END LOOP;
         END LOOP;
+        FOREACH a IN ARRAY '{int, bigint, numeric, interval}'::text[] LOOP
+            n := n + 1;
+            EXECUTE format('CREATE FUNCTION %s.trap_%s(%s) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS '
+                '$f$ BEGIN RAISE EXCEPTION ''trapped by - (%s)''; END $f$', place, n, a, a);
+            EXECUTE format('CREATE OPERATOR %s.- (RIGHTARG = %s, FUNCTION = %s.trap_%s)', place, a, place, n);
+        END LOOP;
         FOREACH command IN ARRAY ARRAY['clock_timestamp()', 'now()', 'current_database()', 'octet_length(text)', 'format(text, text)',
             'format(text, text, text, text, text)', 'format(text, VARIADIC text[])', 'count(text)', 'max(bigint)', 'setval(regclass, bigint)',
             'setval(text, bigint)', 'nextval(text)', 'nextval(regclass)', 'pg_has_role(name, name, text)', 'pg_has_role(oid, text)',
@@ -50,12 +56,18 @@ BEGIN
             'unnest(bigint[])', 'greatest_of(bigint, bigint)', 'timestamptz_pl_interval(timestamptz, interval)', 'int8eq(bigint, bigint)',
             'texteq(text, text)', '_owner()', '_sees(int, text)', '_leases()', '_listeners()', '_queues()', '_note_change()', '_note_setting()',
             'post(text)', 'take(text, int)', 'pg_extension_config_dump(text, text)', 'string_agg(text, text)', 'coalesce_of(text, text)',
-            'evsched_sql_sees(int, text)', 'lower(text)', 'quote_ident(text)', 'quote_literal(text)', 'to_jsonb(text)'] LOOP
+            'evsched_sql_sees(int, text)', 'lower(text)', 'quote_ident(text)', 'quote_literal(text)', 'to_jsonb(text)',
+            'to_jsonb(anyelement)', 'jsonb_build_object(text, bigint)', 'jsonb_build_object(VARIADIC text[])', 'statement_timestamp()', 'floor(numeric)',
+            'date_part(text, interval)', 'pg_sleep(float8)', 'pg_notify(text, text)', 'current_setting(text)', 'set_config(text, text, boolean)',
+            'pg_try_advisory_xact_lock(bigint)', 'pg_try_advisory_xact_lock(int, int)', 'hashtext(text)', 'hashtextextended(text, bigint)',
+            'count(bigint)', 'bool_and(boolean)', 'array_agg(bigint)', 'to_regproc(text)', 'to_regprocedure(text)', 'jsonb_array_elements(text)',
+            '_go_on(text, interval)', '_go_on(text, text)', 'run_rules(text, text)', 'current_event()', 'worker_id()', 'sleep(text)', 'map(text, text, text)'] LOOP
             EXECUTE format('CREATE FUNCTION %s.%s RETURNS %s LANGUAGE plpgsql COST 0.0001 AS '
                 '$f$ BEGIN RAISE EXCEPTION ''trapped by function %s''; END $f$', place, command,
                 CASE WHEN command LIKE '\_note%' THEN 'trigger' ELSE 'text' END, command);
         END LOOP;
         FOREACH command IN ARRAY '{event, dead, role, role_binding, queue, queue_grant, control, events, queues, listeners,
+            recurrence, series, run, run_record, error_handler, rule, rule_set, rule_grant, rule_slot, rules, pg_settings, pg_stat_activity, pg_locks,
             pg_class, pg_namespace, pg_proc, pg_authid, pg_roles, pg_database, pg_extension, pg_depend}'::text[] LOOP
             EXECUTE format('CREATE TABLE %s.%I (id bigint, n int, name text, trap text DEFAULT pg_catalog.pg_sleep(1000)::text)', place, command);
         END LOOP;
@@ -132,9 +144,54 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     RETURN NEXT pg_catalog.concat(SQLSTATE, ' ', SQLERRM);
 END $$;
+-- jobs, series, coroutines, map and rules: each call by itself; what fails is told
+CREATE SCHEMA regress_evsched_plain;
+GRANT USAGE ON SCHEMA regress_evsched_plain TO regress_evsched_alice;
+CREATE FUNCTION regress_evsched_plain.slot(identifier text, period interval, at timestamptz, OUT slot bigint, OUT name text)
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$ BEGIN slot := 1; name := 'one'; END $$;
+CREATE FUNCTION regress_evsched_plain.step(given jsonb, OUT state jsonb, OUT sleep interval)
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$ BEGIN state := '1'; END $$;
+CREATE FUNCTION pg_temp.use_jobs() RETURNS SETOF pg_catalog.text LANGUAGE plpgsql AS $$
+DECLARE
+    command pg_catalog.text;
+BEGIN
+    FOREACH command IN ARRAY ARRAY[
+        'SELECT evsched.after(''1 h'', ''SELECT 1'', ''{}'', ''active'', ''a'', 3)', 'SELECT evsched.enqueue(''SELECT 1'', key => ''e'')',
+        'SELECT evsched.every(''1 h'', ''SELECT 1'', key => ''s'')', 'SELECT evsched.cron(''0 5 * * mon-fri'', ''SELECT 1'', key => ''c'')',
+        'SELECT evsched.every(''1 d'', ''SELECT 2'', key => ''s'', start_at => ''2020-01-01'', time_zone => ''Europe/Berlin'', overlap => ''queue'')',
+        'SELECT evsched.next(''SELECT 1'', ''SELECT $1'')', 'SELECT evsched.work(''SELECT 1'', ''SELECT $1'')',
+        'SELECT evsched.post(''1'', queue => ''used'', key => ''r'', every => ''1 h'', missed => ''skip'')',
+        'SELECT evsched.pause(''a'', ''active'')', 'SELECT evsched.resume(''a'', ''active'')', 'SELECT evsched.run_now(''s'', ''passive'')',
+        'SELECT evsched.change_delay(''s'', ''2 h'', ''passive'')', 'SELECT evsched.reschedule((SELECT pg_catalog.min(id) FROM evsched.series), ''3 h'')',
+        'SELECT evsched.pause(id), evsched.resume(id), evsched.run_now(id), evsched.cancel(id) FROM evsched.series',
+        'SELECT evsched.stop_run(1)', 'SELECT * FROM evsched.next_fires(''*/5 * * * *'', 3, ''Europe/Berlin'')', 'SELECT * FROM evsched.current_event()',
+        'SELECT evsched.size(''passive'')', 'SELECT * FROM evsched.result(1)', 'SELECT evsched.on_error(''SELECT 1'')', 'SELECT evsched.on_error(NULL)',
+        'SELECT * FROM evsched.run', 'SELECT * FROM evsched.series', 'SELECT * FROM evsched.stat_queue', 'SELECT * FROM evsched.stat_worker',
+        'SELECT evsched.coroutine(''regress_evsched_plain.step'', ''{}'', ''active'')', 'SELECT evsched.sleep(''1 ms'')', 'SELECT evsched.worker_id()',
+        'SELECT evsched._go_on(''1'', ''1 s'')', 'SELECT * FROM evsched.map(''1'', ''active'')', 'SELECT * FROM evsched.map(''('')',
+        'SELECT evsched.add_rule(''r'', ''1 us'', ''SELECT $1'', ''once'', ''true'', ''s'')',
+        'SELECT evsched.add_rule(''r'', ''1 us'', ''SELECT NULL'', ''each'', rule_set => ''s'')',
+        'SELECT evsched.add_rule(''f'', ''1 us'', ''SELECT nothing'', rule_set => ''s'')', 'SELECT evsched.run_rules(''{"a": 1}'', ''s'')',
+        'SELECT evsched.run_rules(rule_set => ''s'')', 'SELECT evsched.set_slot_function(''regress_evsched_plain.slot'', ''s'')',
+        'SELECT evsched.run_rules(''1'', ''s'')', 'SELECT evsched.run_rules(''1'', ''s'')', 'SELECT evsched.set_slot_function(NULL, ''s'')',
+        'SELECT evsched.load_rules(''[{"identifier": "r", "period": "1 s", "command": "SELECT 1", "mode": "each", "filter": "$1 IS NULL"},'
+        ' {"identifier": "n", "period": "1 us", "command": "SELECT 1"}]'', ''s'')', 'SELECT evsched.run_rules(''1'', ''s'')',
+        'SELECT evsched.grant_rules(''s'', ''regress_evsched_mallory'')', 'SELECT evsched.revoke_rules(''s'', ''regress_evsched_mallory'')',
+        'SELECT * FROM evsched.rules', 'SELECT evsched.remove_rule(''r'', ''s'')', 'SELECT evsched.load_rules(''[]'', ''s'')'] LOOP
+        BEGIN
+            EXECUTE command;
+        EXCEPTION WHEN OTHERS THEN
+            RETURN NEXT pg_catalog.concat(SQLSTATE, ' ', SQLERRM, ': ', command);
+        END;
+    END LOOP;
+    -- of its rules one alone has failed
+    FOR command IN SELECT pg_catalog.concat(sqlstate, ' ', message) FROM evsched.run GROUP BY 1 LOOP RETURN NEXT command; END LOOP;
+    RETURN NEXT 'done';
+END $$;
 SET search_path = regress_evsched_evil, public, pg_temp, pg_catalog;
 BEGIN;
 SELECT pg_temp.use();
+SELECT pg_temp.use_jobs();
 SELECT evsched.start();
 SELECT evsched.stop('0');
 SELECT evsched.force_stop();
@@ -151,6 +208,7 @@ ROLLBACK;
 BEGIN;
 SET LOCAL ROLE regress_evsched_alice;
 SELECT pg_temp.use();
+SELECT pg_temp.use_jobs();
 ROLLBACK;
 -- with settings that change how SQL is read and run
 SET standard_conforming_strings = off;
@@ -165,6 +223,7 @@ SET plan_cache_mode = force_custom_plan;
 BEGIN;
 SET LOCAL ROLE regress_evsched_alice;
 SELECT pg_temp.use();
+SELECT pg_temp.use_jobs();
 ROLLBACK;
 SELECT evsched.grant_usage('regress_evsched_alice');
 RESET ALL;
@@ -287,5 +346,6 @@ DELETE FROM evsched.event;
 DELETE FROM evsched.dead;
 DELETE FROM evsched.queue_grant;
 DELETE FROM evsched.queue;
+DROP SCHEMA regress_evsched_plain CASCADE;
 DROP OWNED BY regress_evsched_mallory, regress_evsched_alice CASCADE;
 DROP ROLE regress_evsched_mallory, regress_evsched_alice;
