@@ -150,6 +150,39 @@ for my $call (
 {
 	is($super->try($call)->{error}, undef, "nor $call");
 }
+# Jobs, coroutines, map and rules of a superuser are there what they are elsewhere.
+$mallory->sql(q(ALTER DATABASE hers SET statement_timeout = '1min'));
+$super->sql(<<'SQL');
+CREATE FUNCTION step(given jsonb, OUT state jsonb, OUT sleep interval)
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+	state := to_jsonb(given::int + 1);
+	IF given < '2' THEN
+		sleep := '1 ms';
+	END IF;
+END
+$$
+SQL
+for my $case (
+	[ q(enqueue('SELECT 7 AS n')),                            7 ],
+	[ q(every('1 s', 'SELECT 8 AS n')),                       8 ],
+	[ q(coroutine('step', '0', 'active')),                    3 ],
+	[ q(next('SELECT 9 AS n', 'SELECT $1', key => 'series')), 9 ])
+{
+	my ($call, $expected) = @$case;
+	my $id = $super->sql("SELECT evsched.$call");
+
+	wait_until(
+		sub { ($super->sql("SELECT result FROM evsched.result($id)") // '') eq $expected },
+		"the result of $call");
+	pass("nor $call");
+	$super->sql("SELECT evsched.cancel($id)");
+}
+is($super->sql(q(SELECT result FROM evsched.map('7', 'active', '1 min'))), 7, 'nor map');
+$super->sql(q(SELECT evsched.add_rule('r', '1 us', 'SELECT jsonb_build_array($1)', filter => '$1 IS NOT NULL')));
+is($super->sql(q(SELECT evsched.run_rules('1'))), '[1]', 'nor rules');
+is($super->sql(q(SELECT count(*) FROM evsched.run WHERE texteq(state, 'failed'))),
+	0, 'none has failed');
 # The role that it sets is not one that the scheduler needs.
 $mallory->sql(q(SET default_transaction_read_only = off));
 $mallory->sql('ALTER DATABASE hers SET role = weak');

@@ -215,6 +215,31 @@ SQL
 			'hold in its jobs');
 		$id = ann_fails('SELECT 1 / 0', '22012', 'one that fails');
 		is($jobs->traces,                             '', 'does not run it either');
+
+		# Nor do steps of coroutines, what is asked of her workers, and rules in a job.
+		$ann->sql(<<'SQL');
+CREATE FUNCTION evil.step(given jsonb, OUT state jsonb, OUT sleep interval)
+LANGUAGE plpgsql AS $$
+BEGIN
+	state := coalesce(given, '[]') || pg_catalog.to_jsonb(current_user::text);
+	IF given IS NULL THEN
+		sleep := '1 ms';
+	END IF;
+END $$
+SQL
+		$id = $ann->sql(q(SELECT evsched.coroutine('evil.step', NULL, 'active')));
+		$jobs->has_runs($id, 'succeeded succeeded', 'a coroutine of hers');
+		$jobs->gone($id);
+		is($jobs->sql("SELECT result FROM evsched.result($id)"),
+			'["ann", "ann"]', 'its steps are ann');
+		is($ann->sql(q(SELECT result FROM evsched.map('current_user::text', 'active', '1 min'))),
+			'"ann"', 'so is the worker that map asks');
+		$ann->sql(q(SELECT evsched.add_rule('r', '1 us', 'SELECT to_jsonb(current_user::text)')));
+		$id = ann_runs('SELECT evsched.run_rules()', 'rules of hers in a job');
+		$jobs->gone($id);
+		is($jobs->sql("SELECT result FROM evsched.result($id)"), '"ann"', 'run as ann');
+		$ann->sql(q(SELECT evsched.load_rules('[]')));
+		is($jobs->traces, '', 'nothing that lies there is run by the worker');
 		is($jobs->sql('SELECT count(*) FROM secret'), 0,  'nobody has got at anything');
 		$jobs->sql('ALTER ROLE ann RESET search_path');
 		$jobs->sql(
