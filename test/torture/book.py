@@ -100,6 +100,14 @@ class Call:
 
 
 @dataclass
+class Watch:
+    event: int
+    version: str
+    role: str
+    tx: Transaction
+
+
+@dataclass
 class Delivery:
     """An event has been handed to a client."""
     word: str                   # got, take, receive or fetch
@@ -154,6 +162,9 @@ class Book:
         self.errors = []
         self.extras = set()         # (series, event) of run_now
         self.calls = {}             # of rules, by their names
+        self.watches = {}
+        self.sayings = {}           # lines of watcher.py, by writer and first number
+        self.unwatched = []         # transactions that change what is watched
         self.maps = {}              # lines of mapper.py, by their marks
         self.marks = marks
         self.acked = []             # names of those whose commit was acknowledged
@@ -242,6 +253,9 @@ class Book:
         else:
             self.maps[line["mark"]]["rows"] = line["rows"]
 
+    def read_says(self, client, line, current):
+        self.sayings.setdefault((line["prefix"], line["first"]), {}).update(line)
+
     def lose(self, conn, at):
         conn.ended = at
         for queue in conn.joined:
@@ -260,9 +274,10 @@ class Book:
                 tx.facts[0][-2] = self.marks[tx.name]
         for word, *what, call in tx.facts:
             handle = getattr(self, "settle_" + word)
-            if word in ("take", "receive", "fetch", "rules", "tried", "loaded"):
+            if word in ("take", "receive", "fetch", "rules", "tried", "loaded",
+                        "notified"):
                 handle(tx, word, *what, call)
-            elif word in ("post", "job", "series", "coroutine"):
+            elif word in ("post", "job", "series", "coroutine", "watch"):
                 handle(tx, *what)
             elif tx.how == "committed":
                 handle(tx, *what, call)
@@ -297,6 +312,20 @@ class Book:
             self.events[event].coroutine = self.versions[version] = coroutine
         else:
             self.rolled_versions[version] = coroutine
+
+    def settle_watch(self, tx, event, version, role):
+        watch = Watch(event, version, role, tx)
+        if tx.how == "committed":
+            self.watches[event] = self.versions[version] = watch
+            self.unwatched.append(tx)
+        else:
+            self.rolled_versions[version] = watch
+
+    def settle_unwatched(self, tx, call):
+        self.unwatched.append(tx)
+
+    def settle_notified(self, tx, word, prefix, first, call):
+        self.sayings[prefix, first]["tx"] = tx
 
     def settle_call(self, tx, word, name, call, ran, answered, began):
         self.calls[call] = Call(call, name, began, word, ran, answered, tx)

@@ -27,12 +27,13 @@ from serial import Beater, Serial
 from session import Lost, Session
 from single import Single
 from stepper import Stepper
+from watcher import Watcher
 
 KINDS = {"poster": Poster, "listener": Listener, "teller": Teller, "taker": Taker,
          "receiver": Receiver, "meddler": Meddler, "single": Single, "holder": Holder,
          "finisher": Finisher, "deaf": Deaf, "jobber": Jobber, "foreman": Foreman,
          "serial": Serial, "beater": Beater, "ruler": Ruler, "stepper": Stepper,
-         "mapper": Mapper}
+         "mapper": Mapper, "watcher": Watcher}
 
 
 def main(name, path, seed):

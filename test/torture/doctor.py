@@ -1,25 +1,33 @@
 """Doctors the books: a verdict that nothing can make fail says nothing.
 
 Each case alters a copy of what a judge looks at, as something that evsched had done wrong
-would, and names the check that must complain.  A case that finds nothing to alter, in a
-short run, answers False.
+would, and names the check that must complain.  In a short run it may find nothing to alter.
 """
 from collections import defaultdict
 from copy import copy, deepcopy
 from types import SimpleNamespace
 
 from jobjudge import Row
-from stepjudge import NO_ANSWER
+from stepjudge import MANY, NO_ANSWER
 
 
-def complaints(rules, steps, maps):
+def complaints(rules, steps, maps, watches):
     """What was doctored and yet has passed."""
     for judge, duplicate, cases in ((rules, copy_rules, RULES), (steps, copy_steps, STEPS),
-                                    (maps, copy_maps, MAPS)):
+                                    (maps, copy_maps, MAPS),
+                                    (watches, copy_watches, WATCHES)):
         for check, doctor in cases:
             patient = duplicate(judge)
-            if doctor(patient) is not False and not any(True for _ in getattr(patient, check)()):
+            if alters(doctor, patient) and not any(True for _ in getattr(patient, check)()):
                 yield None, f"{check}: {doctor.__name__} has passed"
+
+
+def alters(doctor, patient):
+    """False: it has found nothing to alter."""
+    try:
+        return doctor(patient) is not False
+    except (StopIteration, IndexError, ValueError):
+        return False
 
 
 def copy_rules(judge):
@@ -53,10 +61,18 @@ def copy_maps(judge):
     return patient
 
 
+def copy_watches(judge):
+    patient = copy(judge)
+    patient.rows = deepcopy(judge.rows)
+    patient.said = {kind: {text: copy(one) for text, one in said.items()}
+                    for kind, said in judge.said.items()}
+    return patient
+
+
 # Rules
 
 def of_slot(judge):
-    return next((row for row in judge.rows if row.slot is not None), None)
+    return next(row for row in judge.rows if row.slot is not None)
 
 
 def slot_twice(judge):
@@ -158,17 +174,16 @@ RULES = [("once", slot_twice), ("once", slot_to_come), ("once", slot_over),
 # Coroutines
 
 def undisturbed(judge, least=2):
-    """The steps of a coroutine that has gone through all of them by itself."""
-    return next((number for number, event, coroutine in judge.coroutines()
-                 if not event.ends and not event.moves and number not in judge.jobs.dead and
-                 len(judge.steps[number]) == coroutine.spec["steps"] >= least), None)
+    """The number of a coroutine that has gone through all of its steps by itself."""
+    return next(number for number, event, coroutine in judge.coroutines()
+                if not event.ends and not event.moves and number not in judge.jobs.dead and
+                len(judge.steps[number]) == coroutine.spec["steps"] >= least)
 
 
 def with_undisturbed(doctor):
     """A case that needs one, and its number."""
     def found(judge):
-        number = undisturbed(judge)
-        return False if number is None else doctor(judge, number)
+        doctor(judge, undisturbed(judge))
     found.__name__ = doctor.__name__
     return found
 
@@ -242,8 +257,8 @@ STEPS = [("each_once", step_left_out), ("each_once", step_twice),
 def with_answer(doctor):
     """A case that needs a slot that has answered: the call's line, and that row."""
     def found(judge):
-        return next((doctor(line, row) for line in judge.maps for row in line["rows"] or ()
-                     if row[1] is not None), False)
+        doctor(*next((line, row) for line in judge.maps for row in line["rows"] or ()
+                     if row[1] is not None))
     found.__name__ = doctor.__name__
     return found
 
@@ -302,9 +317,95 @@ def nobody_answers(judge):
     for line in judge.maps:
         for row in line["rows"] or ():
             row[1:] = None, NO_ANSWER
+    return len(judge.maps) > 50
+
+
+def some_never_answer(judge):
+    """One slot of each call, while nothing is in its way."""
+    judge.enough = True
+    quiet = [line for line in judge.maps if judge.is_quiet(line)]
+    for line in quiet:
+        line["rows"][-1][1:] = None, NO_ANSWER
+    return len(quiet) > MANY
 
 
 MAPS = [("own", answer_of_another), ("own", answer_of_another_slot), ("own", answer_as_another),
         ("own", answer_lost), ("own", error_of_its_own), ("own", slot_left_out),
         ("own", slots_out_of_order), ("own", too_many_slots), ("in_time", comes_late),
-        ("in_time", hangs), ("answered", nobody_answers)]
+        ("in_time", hangs), ("answered", nobody_answers),
+        ("answered", some_never_answer)]
+
+
+# Watches
+
+def payloads(judge):
+    return [row for row in judge.rows if "payload" in row.said]
+
+
+def pieces(judge):
+    return [row for row in judge.rows if "data" in row.said]
+
+
+def heard_twice(judge):
+    judge.rows.append(copy(payloads(judge)[0]))
+
+
+def line_heard_twice(judge):
+    judge.rows.append(copy(pieces(judge)[0]))
+
+
+def heard_out_of_order(judge):
+    rows = payloads(judge)
+    rows[0].said, rows[-1].said = rows[-1].said, rows[0].said
+
+
+def never_said(judge):
+    payloads(judge)[0].said["payload"] += "!"
+
+
+def line_never_said(judge):
+    pieces(judge)[0].said["data"] += "!\n"
+
+
+def said_and_rolled_back(judge):
+    judge.said["payload"][payloads(judge)[0].said["payload"]].denied = True
+
+
+def in_peace(judge, kind):
+    """The row of something that came while all was quiet, between two others."""
+    rows = payloads(judge) if kind == "payload" else pieces(judge)
+    return next(row for before, row, after in zip(rows, rows[1:], rows[2:])
+                if before.due and after.due and row.watch == before.watch == after.watch
+                and not judge.was_disturbed(before.due, after.due))
+
+
+def payload_lost(judge):
+    judge.rows.remove(in_peace(judge, "payload"))
+
+
+def piece_lost(judge):
+    judge.rows.remove(in_peace(judge, "line"))
+
+
+def all_lost_in_the_end(judge):
+    """As if nothing had been in the way of the last one."""
+    *_, before, row = payloads(judge)
+    judge.disturbed = [(began, ended) for began, ended in judge.disturbed
+                       if ended < (before.due or 0)]
+    judge.rows.remove(row)
+
+
+def other_watch(judge):
+    judge.rows[0].said["id"] += 1
+
+
+def bytes_lost(judge):
+    pieces(judge)[0].said["bytes"] += 1
+
+
+WATCHES = [("as_said", heard_twice), ("as_said", line_heard_twice),
+           ("as_said", heard_out_of_order), ("as_said", never_said),
+           ("as_said", line_never_said), ("as_said", said_and_rolled_back),
+           ("nothing_missing", payload_lost), ("nothing_missing", piece_lost),
+           ("nothing_missing", all_lost_in_the_end), ("whole", other_watch),
+           ("whole", bytes_lost)]

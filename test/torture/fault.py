@@ -109,7 +109,8 @@ class Fault:
                                        "torture meddler%", "torture jobber%",
                                        "torture foreman%", "torture serial%",
                                        "torture beater%", "torture ruler%",
-                                       "torture stepper%", "torture mapper%"]))
+                                       "torture stepper%", "torture mapper%",
+                                       "torture watcher%"]))
 
     def kill_worker(self):
         self.crash("evsched worker")

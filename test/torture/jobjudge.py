@@ -234,7 +234,7 @@ class JobJudge:
         """Of each series, (planned, event, version, when)."""
         found = defaultdict(list)
         for effect in self.effects:
-            if effect.series is not None:
+            if effect.series is not None and effect.kind != "heard":
                 found[effect.series].append((effect.planned, effect.event, effect.version,
                                              effect.began))
         for beat in self.beats:

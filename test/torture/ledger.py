@@ -14,6 +14,9 @@ client's life:
     saw    conn began ids            events that a reading call has shown
     error  conn state text           a statement has failed
     lost   conn                      a connection is no more
+    called set call began            rules are about to be run, or loaded
+    mapped conn mark rows ...        map is about to be called: rows null; and what it answered
+    says   prefix first pads ...     a watched FIFO or channel is about to be told something
 
 A transaction that was asked and has not ended may have been committed: book.py settles
 that.  Its facts are lists: a word, what it is about, and the time of the call last.

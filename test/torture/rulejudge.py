@@ -43,6 +43,20 @@ class RuleJudge:
         for row in self.rows:
             self.rows_of[row.call].append(row)
 
+    def verdicts(self):
+        return (
+            ("no slot of a rule is run twice, and none that is not due", self.once()),
+            ("no slot is left out that somebody came for", self.none_missed()),
+            ("a rule that fails leaves nothing but a record", self.failing()),
+            ("rules of mode each run once in a period of a session", self.each()),
+            ("what rules have done is what their callers were told", self.told()),
+            ("a rule is run when its filter says so", self.filtered()),
+            ("a rule is run as its owner", self.as_owner()))
+
+    def figures(self):
+        return f"{len(self.book.calls)} calls of rules, {len(self.rows)} have run," \
+            f" {len(self.failed)} have failed"
+
     def was_halted(self, call):
         return any(began <= call.answered and call.began <= ended
                    for began, ended in self.halted)

@@ -15,7 +15,8 @@ What it cannot see: a loss of power, for what is written stays in the memory of 
 that an event with max_retries 0 was lost, when a session it may have been sent to was lost
 as well; a late event that comes after all, but for the queue of single.py; what becomes of
 an event with a key that was changed by its key, other than by count; order; that somebody's
-jobs wait for long, while those of others that were due later are run.
+jobs wait for long, while those of others that were due later are run; what is said to a watch
+while the scheduler is hit, but that it goes on afterwards.
 """
 import glob
 import os
@@ -36,6 +37,7 @@ import ruler
 import scene
 import serverlog
 import stepper
+import watcher
 import workshop
 from book import Book
 from clients import Clients
@@ -48,9 +50,14 @@ from rulejudge import RuleJudge
 from server import Server, wait_until
 from session import Lost, Session
 from stepjudge import MapJudge, StepJudge
+from watchjudge import WatchJudge
 
 DRAIN_PATIENCE = 60     # seconds until every queue must be empty once the faults are over
 MAX_TOLD = 10           # complaints printed of a verdict
+
+# Of evsched.event, what stands for a watch: it is there until the end.
+WATCHES = "EXISTS (SELECT FROM evsched.series s WHERE s.id = event.id AND" \
+    " (s.channel IS NOT NULL OR s.path IS NOT NULL))"
 
 
 class Run:
@@ -90,6 +97,7 @@ class Run:
             "evsched.max_workers": dice.choice([4, 64, 64]),
             "evsched.max_role_workers": dice.choice([0, 0, 2]),
             "evsched.worker_idle_timeout": dice.choice(["100ms", "2s", "1min"]),
+            "evsched.max_watch_rate": dice.choice([20, 1000]),
             "evsched.max_catch_up": 100000,
             "evsched.history_keep": 10000000,
             "evsched.history_rows": 10000000,
@@ -109,7 +117,7 @@ class Run:
         self.ask("CREATE TABLE torture.mark (tx text PRIMARY KEY, answer boolean)")
         self.ask("CREATE TABLE torture.taken (id bigint)")
         self.ask("CREATE TABLE torture.work (id bigint)")
-        for part in (workshop, stepper, mapper, ruler):
+        for part in (workshop, stepper, mapper, ruler, watcher):
             self.ask(part.SETUP)
         for role in scene.ROLES[1:]:
             self.ask(workshop.GRANTS.format(role=role))
@@ -173,16 +181,19 @@ class Run:
 
     def is_drained(self):
         """
-        Series are cancelled, as is what would never become due, and what is held for long
-        is confirmed: whoever was to do it may have been killed.
+        Series are cancelled, but watches, as is what would never become due, and what is
+        held for long is confirmed: whoever was to do it may have been killed.
         """
-        for event, in self.ask("SELECT id FROM evsched.series UNION"
-                               " SELECT id FROM evsched.event WHERE due_at = 'infinity'"):
+        for event, in self.ask("SELECT id FROM evsched.series"
+                               " WHERE channel IS NULL AND path IS NULL UNION"
+                               " SELECT id FROM evsched.event WHERE due_at = 'infinity'"
+                               f" AND NOT {WATCHES}"):
             self.end_event("cancel", event)
         for event, in self.ask("SELECT id FROM evsched.events WHERE command IS NULL AND"
                                " deadline > clock_timestamp() + interval '1 min'"):
             self.end_event("confirm", event)
-        return self.count("pg_prepared_xacts") + self.count("evsched.event") == 0
+        return self.count("pg_prepared_xacts") + \
+            self.count(f"evsched.event WHERE NOT {WATCHES}") == 0
 
     def end_event(self, word, event):
         def work(facts):
@@ -303,9 +314,11 @@ class Run:
             "effects": self.rows(workshop.EFFECTS), "beats": self.rows(workshop.BEATS),
             "runs": self.rows(workshop.RUNS), "dead": self.rows(workshop.DEAD)},
             set(live), self.fault.sizes)
-        steps, maps = StepJudge(jobs), MapJudge(book, self.fault.sizes)
-        rules = RuleJudge(book, {"ruled": self.rows(ruler.RULED),
-                                 "failed": self.rows(ruler.FAILED)}, self.fault.halts(book))
+        others = (
+            RuleJudge(book, {"ruled": self.rows(ruler.RULED), "failed": self.rows(ruler.FAILED)},
+                      self.fault.halts(book)),
+            StepJudge(jobs), MapJudge(book, self.fault.sizes, self.has_workers()),
+            WatchJudge(book, self.rows(watcher.HEARD)))
         for name, complaints in (
                 ("the server keeps what it has acknowledged", judge.server_keeps_word()),
                 ("no event is lost", judge.not_lost()),
@@ -336,28 +349,21 @@ class Run:
                 ("series keep to their plans, and nothing of them comes twice", jobs.on_grid()),
                 ("with missed 'all' nothing of a series is left out", jobs.complete()),
                 ("series go on until they are cancelled, and then are silent", jobs.silent()),
-                ("each step of a coroutine has its effect once, in order", steps.each_once()),
-                ("coroutines end with their last step, dead or cancelled", steps.all_end()),
-                ("a coroutine sleeps as long as its step has said", steps.sleeps()),
-                ("map tells each caller what he has asked for, slot by slot", maps.own()),
-                ("map ends in time", maps.in_time()),
-                ("map is answered", maps.answered()),
-                ("no slot of a rule is run twice, and none that is not due", rules.once()),
-                ("no slot is left out that somebody came for", rules.none_missed()),
-                ("a rule that fails leaves nothing but a record", rules.failing()),
-                ("rules of mode each run once in a period of a session", rules.each()),
-                ("what rules have done is what their callers were told", rules.told()),
-                ("a rule is run when its filter says so", rules.filtered()),
-                ("a rule is run as its owner", rules.as_owner()),
+                *(verdict for other in others for verdict in other.verdicts()),
                 ("no statement fails that should not", judge.no_errors()),
                 ("the server's log shows no crash and no error of evsched",
-                 serverlog.complaints(self.server.log, self.fault.killed))):
+                 serverlog.complaints(self.server.log, self.fault.killed)),
+                ("what is wrong in doctored books is found", doctor.complaints(*others))):
             self.verdict(name, complaints)
-        self.verdict("what is wrong in doctored books is found",
-                     doctor.complaints(rules, steps, maps))
         self.tell_figures(book, dead)
         self.tell_jobs(jobs)
-        self.tell_rules(steps, maps, rules)
+        print("# " + "; ".join(other.figures() for other in others))
+
+    def has_workers(self):
+        """May there be one for each slot of a pool and each role?"""
+        return self.settings["evsched.max_role_workers"] == 0 and \
+            min(self.settings["evsched.max_workers"],
+                self.settings["max_worker_processes"]) > 20
 
     def rows(self, sql):
         """As JSON has them, by the names of their columns."""
@@ -373,14 +379,6 @@ class Run:
               + f"{sum(bool(event.series) for event in jobs.book.events.values())}, with "
               + f"{sum(effect.series is not None for effect in jobs.effects)} jobs"
               + f" and {len(jobs.beats)} messages")
-
-    @staticmethod
-    def tell_rules(steps, maps, rules):
-        answers = [error is None for line in maps.maps for _, _, error in line["rows"] or ()]
-        print(f"# {sum(1 for _ in steps.coroutines())} coroutines; {len(maps.maps)} maps,"
-              f" {sum(answers)} of {len(answers)} slots have answered;"
-              f" {len(rules.book.calls)} calls of rules, {len(rules.rows)} have run,"
-              f" {len(rules.failed)} have failed")
 
     def tell_figures(self, book, dead):
         posted = [event for _, event in book.events.items() if event.posts]

@@ -53,6 +53,7 @@ CLIENTS = {
     "stepper1": ("stepper", POOLS),
     "mapper1": ("mapper", POOLS),
     "mapper2": ("mapper", POOLS),
+    "watcher1": ("watcher", []),
     "single1": ("single", [SINGLE]),
     "holder1": ("holder", []),
     "finisher1": ("finisher", []),

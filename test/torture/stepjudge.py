@@ -4,7 +4,6 @@ Each check yields complaints as those of judge.py do.
 """
 import re
 from collections import defaultdict
-from itertools import groupby
 
 from book import NEVER
 from jobjudge import LOST_OFTEN, is_counted
@@ -20,6 +19,15 @@ class StepJudge:
         for effect in jobs.effects:
             if effect.kind == "step":
                 self.steps[effect.event].append(effect)
+
+    def verdicts(self):
+        return (
+            ("each step of a coroutine has its effect once, in order", self.each_once()),
+            ("coroutines end with their last step, dead or cancelled", self.all_end()),
+            ("a coroutine sleeps as long as its step has said", self.sleeps()))
+
+    def figures(self):
+        return f"{sum(1 for _ in self.coroutines())} coroutines"
 
     def coroutines(self):
         return ((number, event, event.coroutine)
@@ -80,16 +88,35 @@ class StepJudge:
 # machine is busy (seconds).
 MARGIN = 20
 
+# What a call's timeout is at least, and how far away faults are, for it to have answers
+# (seconds).
+PATIENT, QUIET = 3, 0.5
+
+# So many calls must be there for it to say something that none is answered.
+MANY = 5
+
 MARK = re.compile(r"mapper\d+\.\d+\.\d+:\d+")
 CANCELLED = re.compile(r"canceling statement due to|terminating ")
 NO_ANSWER = "no answer"
 
 
 class MapJudge:
-    def __init__(self, book, sizes):
-        """sizes: pool -> most."""
+    def __init__(self, book, sizes, enough):
+        """sizes: pool -> most; enough: may there be a worker for each slot and role?"""
         self.maps = book.maps.values()
         self.sizes = sizes
+        self.faults = book.faults
+        self.enough = enough
+
+    def verdicts(self):
+        return (
+            ("map tells each caller what he has asked for, slot by slot", self.own()),
+            ("map ends in time", self.in_time()),
+            ("map is answered", self.answered()))
+
+    def figures(self):
+        answers = [error is None for line in self.maps for _, _, error in line["rows"] or ()]
+        return f"{len(self.maps)} maps, {sum(answers)} of {len(answers)} slots have answered"
 
     def own(self):
         """All slots in order, each with what this call has asked for, or without an answer."""
@@ -114,15 +141,23 @@ class MapJudge:
 
     def answered(self):
         """It is not that nobody ever answers."""
-        kinds = {kind for kind, lines in groupby(sorted(self.maps, key=kind_of), kind_of)
-                 if any(error != NO_ANSWER for line in lines
-                        for _, _, error in line["rows"] or ())}
-        for kind in {kind_of(line) for line in self.maps} & {"plain", "slow"} - kinds:
-            yield None, f"no worker has answered what is {kind}"
+        asked = [line for line in self.maps
+                 if line["kind"] in ("plain", "slow") and line["timeout"] >= 1 and line["rows"]]
+        if len(asked) > MANY and not any(error != NO_ANSWER for line in asked
+                                         for _, _, error in line["rows"]):
+            yield None, f"no worker has answered any of {len(asked)} calls"
+        quiet = [line for line in self.maps if self.is_quiet(line)]
+        missed = [line for line in quiet if any(error == NO_ANSWER for _, _, error in line["rows"])]
+        if self.enough and len(quiet) > MANY and len(missed) > len(quiet) / 2:
+            yield None, f"of {len(quiet)} quiet maps {len(missed)} were not answered by all" \
+                f" slots, among them {missed[0]['mark']}"
 
-
-def kind_of(line):
-    return line["kind"]
+    def is_quiet(self, line):
+        """Nothing is in its way, and it has time enough for what slots are at work on."""
+        return bool(line["kind"] in ("plain", "slow") and line["timeout"] >= PATIENT and
+                    line["rows"]) and \
+            not any(fault["began"] <= line.get("over", NEVER) + QUIET and
+                    line["began"] <= fault["at"] + QUIET for fault in self.faults)
 
 
 def is_own(line, number, result, error):
