@@ -61,7 +61,8 @@ BEGIN
             'date_part(text, interval)', 'pg_sleep(float8)', 'pg_notify(text, text)', 'current_setting(text)', 'set_config(text, text, boolean)',
             'pg_try_advisory_xact_lock(bigint)', 'pg_try_advisory_xact_lock(int, int)', 'hashtext(text)', 'hashtextextended(text, bigint)',
             'count(bigint)', 'bool_and(boolean)', 'array_agg(bigint)', 'to_regproc(text)', 'to_regprocedure(text)', 'jsonb_array_elements(text)',
-            '_go_on(text, interval)', '_go_on(text, text)', 'run_rules(text, text)', 'current_event()', 'worker_id()', 'sleep(text)', 'map(text, text, text)'] LOOP
+            '_go_on(text, interval)', '_go_on(text, text)', 'run_rules(text, text)', 'current_event()', 'worker_id()', 'sleep(text)', 'map(text, text, text)',
+            'watch_channel(text, text)', 'watch_path(text, text)', '_lost_paths()', 'encode(bytea, text)', 'convert_from(bytea, text)'] LOOP
             EXECUTE format('CREATE FUNCTION %s.%s RETURNS %s LANGUAGE plpgsql COST 0.0001 AS '
                 '$f$ BEGIN RAISE EXCEPTION ''trapped by function %s''; END $f$', place, command,
                 CASE WHEN command LIKE '\_note%' THEN 'trigger' ELSE 'text' END, command);
@@ -144,7 +145,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     RETURN NEXT pg_catalog.concat(SQLSTATE, ' ', SQLERRM);
 END $$;
--- jobs, series, coroutines, map and rules: each call by itself; what fails is told
+-- jobs, series, coroutines, map, rules and watches: each call by itself; what fails is told
 CREATE SCHEMA regress_evsched_plain;
 GRANT USAGE ON SCHEMA regress_evsched_plain TO regress_evsched_alice;
 CREATE FUNCTION regress_evsched_plain.slot(identifier text, period interval, at timestamptz, OUT slot bigint, OUT name text)
@@ -177,6 +178,8 @@ BEGIN
         'SELECT evsched.load_rules(''[{"identifier": "r", "period": "1 s", "command": "SELECT 1", "mode": "each", "filter": "$1 IS NULL"},'
         ' {"identifier": "n", "period": "1 us", "command": "SELECT 1"}]'', ''s'')', 'SELECT evsched.run_rules(''1'', ''s'')',
         'SELECT evsched.grant_rules(''s'', ''regress_evsched_mallory'')', 'SELECT evsched.revoke_rules(''s'', ''regress_evsched_mallory'')',
+        'SELECT evsched.watch_channel(''regress'', ''SELECT 1'')', 'SELECT evsched.watch_channel(''regress'', ''SELECT 2'')',
+        'SELECT evsched.watch_path(''/nonexistent'', ''SELECT 1'')', 'SELECT evsched.pause(id), evsched.resume(id), evsched.cancel(id) FROM evsched.series',
         'SELECT * FROM evsched.rules', 'SELECT evsched.remove_rule(''r'', ''s'')', 'SELECT evsched.load_rules(''[]'', ''s'')'] LOOP
         BEGIN
             EXECUTE command;
@@ -342,6 +345,11 @@ REFRESH MATERIALIZED VIEW regress_evsched_evil.led_to_join;
 SELECT payload, owner FROM evsched.events WHERE queue = 'bait';
 SELECT count(*) FROM evsched.listeners;
 
+-- what map has asked for is not to be found in the counters of workers by other scripts
+DO $$
+BEGIN
+    PERFORM pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'evsched worker';
+END $$;
 DELETE FROM evsched.event;
 DELETE FROM evsched.dead;
 DELETE FROM evsched.queue_grant;

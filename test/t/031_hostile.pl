@@ -5,6 +5,7 @@ use warnings;
 
 use Evsched qw(start_server session listener on_time nothing_early scheduler_pid
   new_scheduler wait_until);
+use POSIX qw(mkfifo);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -150,7 +151,7 @@ for my $call (
 {
 	is($super->try($call)->{error}, undef, "nor $call");
 }
-# Jobs, coroutines, map and rules of a superuser are there what they are elsewhere.
+# Jobs, coroutines, map, rules and watches of a superuser are there what they are elsewhere.
 $mallory->sql(q(ALTER DATABASE hers SET statement_timeout = '1min'));
 $super->sql(<<'SQL');
 CREATE FUNCTION step(given jsonb, OUT state jsonb, OUT sleep interval)
@@ -181,6 +182,24 @@ for my $case (
 is($super->sql(q(SELECT result FROM evsched.map('7', 'active', '1 min'))), 7, 'nor map');
 $super->sql(q(SELECT evsched.add_rule('r', '1 us', 'SELECT jsonb_build_array($1)', filter => '$1 IS NOT NULL')));
 is($super->sql(q(SELECT evsched.run_rules('1'))), '[1]', 'nor rules');
+my $pipe = $server->basedir . '/pipe';
+mkfifo($pipe, oct 600) || die "mkfifo: $!";
+for my $case (
+	[ q(watch_channel('news', 'SELECT $1->>''payload''')), sub { $super->sql(q(NOTIFY news, 'said')) } ],
+	[
+		qq(watch_path('$pipe', 'SELECT \$1->>''data''')),
+		sub { open(my $to, '+<', $pipe) || die "$pipe: $!"; print {$to} 'said'; close $to; }
+	])
+{
+	my ($call, $say) = @$case;
+	my $id = $super->sql("SELECT evsched.$call");
+
+	wait_until(
+		sub { $say->(); ($super->sql("SELECT result FROM evsched.result($id)") // '') =~ /said/ },
+		"something said to $call");
+	pass("nor $call");
+	$super->sql("SELECT evsched.cancel($id)");
+}
 is($super->sql(q(SELECT count(*) FROM evsched.run WHERE texteq(state, 'failed'))),
 	0, 'none has failed');
 # The role that it sets is not one that the scheduler needs.

@@ -216,7 +216,7 @@ SQL
 		$id = ann_fails('SELECT 1 / 0', '22012', 'one that fails');
 		is($jobs->traces,                             '', 'does not run it either');
 
-		# Nor do steps of coroutines, what is asked of her workers, and rules in a job.
+		# Nor do steps of coroutines, what is asked of her workers, rules in a job, and watches.
 		$ann->sql(<<'SQL');
 CREATE FUNCTION evil.step(given jsonb, OUT state jsonb, OUT sleep interval)
 LANGUAGE plpgsql AS $$
@@ -239,6 +239,15 @@ SQL
 		$jobs->gone($id);
 		is($jobs->sql("SELECT result FROM evsched.result($id)"), '"ann"', 'run as ann');
 		$ann->sql(q(SELECT evsched.load_rules('[]')));
+		my $watch = $ann->sql(q(SELECT evsched.watch_channel('anns', 'SELECT current_user::text')));
+		wait_until(
+			sub {
+				$jobs->session_of('bob')->sql(q(NOTIFY anns, 'bob'));
+				($jobs->sql("SELECT result FROM evsched.result($watch)") // '') eq '"ann"';
+			},
+			'a job of a watch of hers to run as ann');
+		pass('so does what a watch of hers has heard');
+		$ann->sql("SELECT evsched.cancel($watch)");
 		is($jobs->traces, '', 'nothing that lies there is run by the worker');
 		is($jobs->sql('SELECT count(*) FROM secret'), 0,  'nobody has got at anything');
 		$jobs->sql('ALTER ROLE ann RESET search_path');
