@@ -154,7 +154,7 @@ class Book:
         self.versions = {}
         self.rolled_versions = {}
         self.keys = defaultdict(lambda: {"ends": 0, "moves": []})
-        self.losses = []            # (queue, when): a listener may have missed something
+        self.losses = []            # (queue, from, to): a listener may have missed something
         self.releases = []          # (connection, queue, tx)
         self.faults = []            # what the driver did: its lines
         self.deaf = []
@@ -170,20 +170,22 @@ class Book:
         self.acked = []             # names of those whose commit was acknowledged
         self.rolled = []
         current, asking = {}, {}
+        self.seen = {}              # when a client has noted something last
         for client, line in lines:
             if client in asking:
                 asking.pop(client)["over"] = line["at"]
             if line["word"] == "mapped" and line["rows"] is None:
                 asking[client] = line
             getattr(self, "read_" + line["word"])(client, line, current)
+            self.seen[client] = line["at"]
         self.settle()
 
     # One function for each word of a ledger.
 
     def read_start(self, client, line, current):
-        """Whatever connection it had before is lost."""
+        """Whatever connection it had before is lost, nobody knows since when."""
         if client in current:
-            self.lose(current.pop(client), line["at"])
+            self.lose(current.pop(client), line["at"], self.seen[client])
 
     def read_conn(self, client, line, current):
         current[client] = self.connections[line["conn"]] = Connection(
@@ -198,7 +200,7 @@ class Book:
         self.connections[line["conn"]].joined[line["queue"]] = line["at"]
 
     def read_leave(self, client, line, current):
-        self.losses.append((line["queue"], line["at"]))
+        self.losses.append((line["queue"], line["at"], line["at"]))
 
     def read_got(self, client, line, current):
         conn = self.connections[line["conn"]]
@@ -256,10 +258,10 @@ class Book:
     def read_says(self, client, line, current):
         self.sayings.setdefault((line["prefix"], line["first"]), {}).update(line)
 
-    def lose(self, conn, at):
+    def lose(self, conn, at, since=None):
         conn.ended = at
         for queue in conn.joined:
-            self.losses.append((queue, at))
+            self.losses.append((queue, since or at, at))
 
     # What the transactions have said, now that it is known which were committed.
 

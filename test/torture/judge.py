@@ -32,8 +32,8 @@ class Judge:
         for conn, queue, tx in book.releases:
             self.released[conn.name, queue].append(tx)
         self.losses = defaultdict(list)
-        for queue, at in book.losses:
-            self.losses[queue].append(at)
+        for queue, low, high in book.losses:
+            self.losses[queue].append((low, high))
 
     def known(self):
         """The events that were posted by clients, with their numbers."""
@@ -62,7 +62,7 @@ class Judge:
         if any(d.word == "got" for d in event.deliveries):
             return True
         since = min(post.tx.began for post in event.posts)
-        return any(at >= since for at in self.losses[event.posts[0].queue])
+        return any(high >= since for _, high in self.losses[event.posts[0].queue])
 
     def ended_once(self):
         for number, event in self.known():
@@ -101,8 +101,8 @@ class Judge:
                 yield number, f"is dead with num_retries {retries} of {most}"
             handed = [d for d in event.deliveries if d.tx is None or d.tx.how == "committed"]
             since = min(post.tx.began for post in event.posts)
-            missed = sum(since <= at <= died_at + GRACE
-                         for at in self.losses[event.posts[0].queue])
+            missed = sum(since <= high and low <= died_at + GRACE
+                         for low, high in self.losses[event.posts[0].queue])
             if len(handed) + event.rejects + missed < most + 1:
                 yield number, f"is dead ({why}) after {len(handed)} deliveries, " \
                     f"{event.rejects} rejects and {missed} lost sessions"
