@@ -47,6 +47,7 @@ CREATE VIEW evsched.rules WITH (security_barrier) AS
     FROM evsched.rule r
     JOIN evsched.rule_set s ON s.name = r.rule_set
     LEFT JOIN evsched.rule_slot l ON s.slot_function IS NULL AND l.rule_set = r.rule_set
+         AND l.owner = r.owner
          AND l.name = r.identifier AND l.nth = r.nth AND r.mode = 'once'
     LEFT JOIN evsched.role n ON n.n = r.owner
     WHERE evsched._sees(r.owner, NULL);

@@ -6,27 +6,30 @@ CREATE TABLE evsched.rule_set (
                   CHECK (pg_catalog.octet_length(name) BETWEEN 1 AND 63),
     owner         int  NOT NULL,
     slot_function text,
-    search_path   text
+    slot_path     text,
+    CHECK ((slot_function IS NULL) = (slot_path IS NULL))
 );
 COMMENT ON TABLE evsched.rule_set IS 'the sets of rules, and whose they are';
 
 CREATE TABLE evsched.rule_grant (
     rule_set text COLLATE "C" NOT NULL,
+    owner    int  NOT NULL,
     role     int  NOT NULL,
-    PRIMARY KEY (rule_set, role)
+    PRIMARY KEY (rule_set, owner, role)
 );
 COMMENT ON TABLE evsched.rule_grant IS 'who may run the rules of others';
 
 -- In the order of their positions; nth tells those of one identifier apart.  While a set
--- is loaded, what it had before has positions below zero.  A rule is run only when its
--- owner is that of its set: a restore may bring one into somebody else's.
+-- is loaded, what it had before has positions below zero.  A rule is run, a grant or slot
+-- counts, only when its owner is that of the set: a restore may bring one into somebody
+-- else's.
 
 CREATE TABLE evsched.rule (
-    id          bigint NOT NULL DEFAULT pg_catalog.nextval('evsched.event_id_seq') PRIMARY KEY,
     rule_set    text COLLATE "C" NOT NULL,
     identifier  text COLLATE "C" NOT NULL
                 CHECK (pg_catalog.octet_length(identifier) BETWEEN 1 AND 255),
     nth         int  NOT NULL,
+    id          bigint NOT NULL DEFAULT pg_catalog.nextval('evsched.event_id_seq') PRIMARY KEY,
     position    int  NOT NULL,
     owner       int  NOT NULL,
     period      interval NOT NULL CHECK (period > '0'::interval),
@@ -43,10 +46,10 @@ COMMENT ON TABLE evsched.rule IS 'the rules of all sets';
 
 CREATE TABLE evsched.rule_slot (
     rule_set text COLLATE "C" NOT NULL,
-    name     text COLLATE "C" NOT NULL,
+    name     text COLLATE "C" NOT NULL CHECK (pg_catalog.octet_length(name) <= 255),
     nth      int  NOT NULL,
+    owner    int  NOT NULL,
     slot     bigint NOT NULL,
-    period   interval NOT NULL,
     ran_at   timestamptz NOT NULL,
     PRIMARY KEY (rule_set, name, nth)
 ) WITH (fillfactor = 50, autovacuum_vacuum_cost_delay = 0, vacuum_truncate = off);

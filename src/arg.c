@@ -9,6 +9,7 @@
 
 #include "arg.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
@@ -224,6 +225,10 @@ evsched_arg_function(Oid function, const EvschedSignature *wanted)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function with OID %u does not exist", function)));
+	/* By its name it would be another session's. */
+	if (isAnyTempNamespace(get_func_namespace(function)))
+		evsched_arg_refuse(psprintf("function %s is a temporary one", name),
+						   "Make it in a schema that stays.");
 	(void) get_func_signature(function, &types, &n);
 	if (n != wanted->num_args || memcmp(types, wanted->args, n * sizeof(Oid)) != 0 ||
 		!returns_columns(function, wanted->columns))

@@ -32,7 +32,6 @@
 #include "effect.h"
 #include "join.h"
 #include "lease.h"
-#include "rule_session.h"
 #include "shared.h"
 #include "staff.h"
 #include "store.h"
@@ -321,10 +320,7 @@ static void
 after_statement(Node *node)
 {
 	if (IsA(node, DiscardStmt) && ((DiscardStmt *) node)->target == DISCARD_ALL)
-	{
 		evsched_effect_exit();
-		evsched_rule_session_forget();
-	}
 	else if (IsA(node, UnlistenStmt))
 	{
 		const char *name = ((UnlistenStmt *) node)->conditionname;

@@ -14,6 +14,7 @@
 #include "launcher.h"
 #include "role.h"
 #include "rule_list.h"
+#include "rule_owner.h"
 #include "rule_session.h"
 #include "setting.h"
 #include "shared.h"
@@ -34,6 +35,7 @@ _PG_init(void)
 		evsched_setting_init();
 		evsched_rule_list_init();
 		evsched_rule_session_init();
+		evsched_rule_owner_init();
 		return;
 	}
 	evsched_guc_init();
@@ -45,6 +47,7 @@ _PG_init(void)
 	evsched_effect_init();
 	evsched_rule_list_init();
 	evsched_rule_session_init();
+	evsched_rule_owner_init();
 	evsched_hook_init();
 	evsched_launcher_init();
 }

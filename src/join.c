@@ -37,6 +37,7 @@ static void read_terms(FunctionCallInfo fcinfo, EvschedListenerTerms *terms);
 static Oid	check_replaced(EvschedStore store, const char *queue, const char *node);
 static void make_channel(void);
 static void shorten_keepalives(void);
+static void require_unrestricted(const char *function);
 static EvschedListenerRef my_listener(const char *queue);
 
 PG_FUNCTION_INFO_V1(evsched_sql_join);
@@ -61,11 +62,7 @@ evsched_sql_join(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("a background process cannot join a queue"),
 				 errhint("Use evsched.take or evsched.receive in a job.")));
-	/* As of LISTEN: a session must not be made a listener by what it is led to run. */
-	if (InSecurityRestrictedOperation())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("cannot join a queue within a security-restricted operation")));
+	require_unrestricted("evsched.join()");
 	evsched_store_require_current();
 	evsched_right_require(queue, EVSCHED_RIGHT_CONSUME);
 	store = evsched_store_here();
@@ -87,6 +84,7 @@ evsched_sql_leave(PG_FUNCTION_ARGS)
 	bool		release = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
 	EvschedListenerRef listener = my_listener(queue);
 
+	require_unrestricted("evsched.leave()");
 	if (listener.slot == EVSCHED_NO_SLOT)
 		PG_RETURN_BOOL(false);
 	evsched_effect_leave(listener, release);
@@ -100,6 +98,7 @@ evsched_sql_set_max_events(PG_FUNCTION_ARGS)
 	const char *queue = evsched_arg_queue(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
 	EvschedListenerRef listener;
 
+	require_unrestricted("evsched.set_max_events()");
 	if (PG_ARGISNULL(0))
 		evsched_arg_refuse("n must not be null", "Give a number; 0 goes back to what join was given.");
 	listener = my_listener(queue);
@@ -188,6 +187,19 @@ shorten_keepalives(void)
 	SetConfigOption("tcp_keepalives_interval", "5", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("tcp_keepalives_count", "4", PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("tcp_user_timeout", "30000", PGC_USERSET, PGC_S_SESSION);
+}
+
+/*
+ * As of LISTEN: a session must not be made a listener, or another one, by what it is led to
+ * run.
+ */
+static void
+require_unrestricted(const char *function)
+{
+	if (InSecurityRestrictedOperation())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot call %s within a security-restricted operation", function)));
 }
 
 static EvschedListenerRef

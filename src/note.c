@@ -143,8 +143,8 @@ is_known(Relation relation, HeapTuple tuple)
 		{"error_handler", 1, EVSCHED_STMT_HANDLER_KNOWN},
 		{"queue_grant", 3, EVSCHED_STMT_GRANT_KNOWN},
 		{"rule_set", 1, EVSCHED_STMT_RULE_SET_FIND},
-		{"rule_grant", 2, EVSCHED_STMT_RULE_GRANT_KNOWN},
-		{"rule", 4, EVSCHED_STMT_RULE_KNOWN},
+		{"rule_grant", 3, EVSCHED_STMT_RULE_GRANT_KNOWN},
+		{"rule", 3, EVSCHED_STMT_RULE_KNOWN},
 		{"rule_slot", 3, EVSCHED_STMT_RULE_SLOT_KNOWN}
 	};
 	const char *table = RelationGetRelationName(relation);

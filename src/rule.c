@@ -25,6 +25,9 @@
 #include "statement.h"
 #include "store.h"
 
+/* Who changes a set may lock the slots of all of them. */
+#define MAX_RULES		1000
+
 /* A rule to be; NULL is not said. */
 typedef struct NewRule
 {
@@ -51,11 +54,12 @@ static const char *const mode_words[] = {"once", "each"};
 
 static void check_rule(const NewRule *rule);
 static int64 put_rule(const char *set, int32 owner, const NewRule *rule,
-					  const char *search_path);
-static NewRule *read_rules(Jsonb *rules, int *n);
-static void read_rule(JsonbContainer *object, NewRule *rule);
-static void read_member(const char *name, JsonbValue *value, NewRule *rule);
-static Interval *read_period(const char *given);
+					  const char *search_path, bool loading);
+static NewRule *parse_rules(Jsonb *rules, int *n);
+static void tell_rule(void *number);
+static void parse_rule(JsonbContainer *object, NewRule *rule);
+static void parse_member(const char *name, JsonbValue *value, NewRule *rule);
+static Interval *parse_period(const char *given);
 
 PG_FUNCTION_INFO_V1(evsched_sql_add_rule);
 PG_FUNCTION_INFO_V1(evsched_sql_remove_rule);
@@ -85,7 +89,7 @@ evsched_sql_add_rule(PG_FUNCTION_ARGS)
 	evsched_statement_begin(&caller);
 	owner = evsched_rule_set_change(set, caller.user, &slots_named);
 	owner = evsched_rule_set_own(set, owner, caller.user);
-	id = put_rule(set, owner, &rule, search_path);
+	id = put_rule(set, owner, &rule, search_path, false);
 	evsched_statement_end(&caller);
 	PG_RETURN_INT64(id);
 }
@@ -135,7 +139,7 @@ evsched_sql_load_rules(PG_FUNCTION_ARGS)
 		evsched_arg_refuse("rules must not be null", "Give an array of rules; it may be empty.");
 	PreventCommandIfReadOnly("evsched.load_rules()");
 	evsched_store_require_current();
-	rules = read_rules(PG_GETARG_JSONB_P(0), &n);
+	rules = parse_rules(PG_GETARG_JSONB_P(0), &n);
 	evsched_statement_begin(&caller);
 	owner = evsched_rule_set_change(set, caller.user, &slots_named);
 	/* A rule that is there again is the same one, and goes on with its slots. */
@@ -144,7 +148,7 @@ evsched_sql_load_rules(PG_FUNCTION_ARGS)
 		evsched_statement_run(EVSCHED_STMT_RULE_REMOVE_SHELVED, &value, NULL);
 	owner = evsched_rule_set_own(set, owner, caller.user);
 	for (int i = 0; i < n; i++)
-		(void) put_rule(set, owner, &rules[i], search_path);
+		(void) put_rule(set, owner, &rules[i], search_path, true);
 	removed = evsched_statement_run(EVSCHED_STMT_RULE_REMOVE_SHELVED, &value, NULL);
 	if (!slots_named)
 		evsched_rule_slot_forget(set, removed);
@@ -173,9 +177,10 @@ check_rule(const NewRule *rule)
 		(void) evsched_expression_query(rule->filter, "filter");
 }
 
-/* While the set is loaded, perhaps as one that it had before. */
+/* Last of its set; while that is loaded, perhaps as one that it had before. */
 static int64
-put_rule(const char *set, int32 owner, const NewRule *rule, const char *search_path)
+put_rule(const char *set, int32 owner, const NewRule *rule, const char *search_path,
+		 bool loading)
 {
 	int			mode = evsched_arg_word(rule->mode, "mode", mode_words, lengthof(mode_words));
 	Datum		values[] = {
@@ -185,16 +190,29 @@ put_rule(const char *set, int32 owner, const NewRule *rule, const char *search_p
 		CStringGetTextDatum(search_path)
 	};
 	const char *nulls = rule->filter == NULL ? "     n  " : NULL;
+	bool		replaced = loading &&
+		evsched_statement_run(EVSCHED_STMT_RULE_REPLACE, values, nulls) > 0;
 	bool		isnull;
+	int64		id;
 
-	if (evsched_statement_run(EVSCHED_STMT_RULE_REPLACE, values, nulls) == 0)
-		evsched_statement_run(EVSCHED_STMT_RULE_ADD, values, nulls);
-	return DatumGetInt64(evsched_statement_value(0, 1, &isnull));
+	if (!replaced && evsched_statement_run(EVSCHED_STMT_RULE_ADD, values, nulls) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to concurrent update")));
+	id = DatumGetInt64(evsched_statement_value(0, 1, &isnull));
+	if (DatumGetInt32(evsched_statement_value(0, 2, &isnull)) > MAX_RULES)
+		evsched_arg_refuse(psprintf("a rule set has no more than %d rules", MAX_RULES),
+						   "Make several sets.");
+	/* The slots of another period tell nothing. */
+	if (replaced && DatumGetBool(evsched_statement_value(0, 4, &isnull)))
+		evsched_rule_slot_forget_one(set, PointerGetDatum(rule->identifier),
+									 DatumGetInt32(evsched_statement_value(0, 3, &isnull)));
+	return id;
 }
 
 /* All of them checked. */
 static NewRule *
-read_rules(Jsonb *rules, int *n)
+parse_rules(Jsonb *rules, int *n)
 {
 	NewRule    *read;
 
@@ -205,18 +223,28 @@ read_rules(Jsonb *rules, int *n)
 	for (int i = 0; i < *n; i++)
 	{
 		JsonbValue *value = getIthJsonbValueFromContainer(&rules->root, i);
+		int			number = i + 1;
+		ErrorContextCallback told = {error_context_stack, tell_rule, &number};
 
+		error_context_stack = &told;
 		if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
-			evsched_arg_refuse(psprintf("rule %d is not an object", i + 1),
+			evsched_arg_refuse("a rule is not an object",
 							   "A rule is {\"identifier\": …, \"period\": …, \"command\": …}.");
-		read_rule(value->val.binary.data, &read[i]);
+		parse_rule(value->val.binary.data, &read[i]);
 		check_rule(&read[i]);
+		error_context_stack = told.previous;
 	}
 	return read;
 }
 
 static void
-read_rule(JsonbContainer *object, NewRule *rule)
+tell_rule(void *number)
+{
+	errcontext("rule %d", *(int *) number);
+}
+
+static void
+parse_rule(JsonbContainer *object, NewRule *rule)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(object);
 	JsonbValue	value;
@@ -231,13 +259,13 @@ read_rule(JsonbContainer *object, NewRule *rule)
 		if (token == WJB_KEY)
 			name = pnstrdup(value.val.string.val, value.val.string.len);
 		else if (token == WJB_VALUE)
-			read_member(name, &value, rule);
+			parse_member(name, &value, rule);
 	}
 }
 
 /* A member that is null is not said. */
 static void
-read_member(const char *name, JsonbValue *value, NewRule *rule)
+parse_member(const char *name, JsonbValue *value, NewRule *rule)
 {
 	char	   *given;
 	int			i = 0;
@@ -254,14 +282,14 @@ read_member(const char *name, JsonbValue *value, NewRule *rule)
 						   "All of them are; a period is one such as \"5 min\".");
 	given = pnstrdup(value->val.string.val, value->val.string.len);
 	if (i == lengthof(members))
-		rule->period = read_period(given);
+		rule->period = parse_period(given);
 	else
 		*(text **) ((char *) rule + members[i].offset) = cstring_to_text(given);
 }
 
 /* What is no interval is 22007 or 22008, as everywhere. */
 static Interval *
-read_period(const char *given)
+parse_period(const char *given)
 {
 	return DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(given),
 												 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));

@@ -4,8 +4,8 @@
  *
  * Whoever asks whether there is something to run, in each of his requests, mostly hears
  * that there is not: that must not cost a query.  So what was read is kept until one of the
- * tables changes, and with it the last slots, which only grow; but nothing that is not
- * committed.  Called inside a transaction; where rules are run, what is kept may go.
+ * tables changes, be it back, and with it the last slots, which only grow; but none that is
+ * not committed.  Called inside a transaction; where rules are run, what is kept may go.
  */
 #include "postgres.h"
 
@@ -19,6 +19,9 @@
 
 #include "statement.h"
 #include "store.h"
+
+/* A set that changes all the time is used as it was read last. */
+#define MAX_READS	3
 
 /* More sets than that, and all are read again. */
 #define MAX_KNOWN	64
@@ -64,17 +67,23 @@ evsched_rule_list_find(const char *name)
 	set = look_up(name);
 	if (set != NULL)
 		return set;
-	/* What this transaction has done may be undone. */
+	/* What of slots this transaction has done may be undone. */
 	if (spent)
 		return read_list(name);
 
-	start_again();
-	context = MemoryContextSwitchTo(known_context);
-	set = read_list(name);
-	MemoryContextSwitchTo(context);
-	/* If something has changed meanwhile, it is read again the next time. */
+	/* What changes while it is read may be in one part of it and not in another. */
+	for (int i = 0; i < MAX_READS; i++)
+	{
+		start_again();
+		set = read_list(name);
+		if (!stale)
+			break;
+	}
 	if (set == NULL || stale)
 		return set;
+	context = MemoryContextSwitchTo(known_context);
+	set = evsched_rule_list_copy(set);
+	MemoryContextSwitchTo(context);
 	strlcpy(key, name, sizeof(key));
 	entry = hash_search(known, key, HASH_ENTER, NULL);
 	entry->set = set;
@@ -90,9 +99,9 @@ evsched_rule_list_copy(const EvschedRuleSet *set)
 	*copy = *set;
 	copy->name = pstrdup(set->name);
 	copy->slot_function = set->slot_function ? pstrdup(set->slot_function) : NULL;
-	copy->search_path = set->search_path ? pstrdup(set->search_path) : NULL;
-	copy->grants = NULL;
-	copy->num_grants = 0;
+	copy->slot_path = set->slot_path ? pstrdup(set->slot_path) : NULL;
+	copy->grants = palloc(sizeof(int32) * Max(set->num_grants, 1));
+	memcpy(copy->grants, set->grants, sizeof(int32) * set->num_grants);
 	copy->rules = palloc(sizeof(EvschedRule) * Max(set->num_rules, 1));
 	for (int i = 0; i < set->num_rules; i++)
 	{
@@ -167,6 +176,7 @@ start_again(void)
 
 	if (known != NULL && !stale && hash_get_num_entries(known) < MAX_KNOWN)
 		return;
+	known = NULL;
 	if (known_context == NULL)
 		known_context = AllocSetContextCreate(TopMemoryContext, "evsched rules",
 											  ALLOCSET_DEFAULT_SIZES);
@@ -209,7 +219,7 @@ read_set(EvschedRuleSet *set)
 
 		set->slot_function = isnull ? NULL : TextDatumGetCString(function);
 		if (!isnull)
-			set->search_path = TextDatumGetCString(evsched_statement_value(0, 3, &isnull));
+			set->slot_path = TextDatumGetCString(evsched_statement_value(0, 3, &isnull));
 		set->owner = DatumGetInt32(evsched_statement_value(0, 1, &isnull));
 		MemoryContextSwitchTo(spi_context);
 	}
@@ -221,12 +231,12 @@ static void
 read_grants(EvschedRuleSet *set)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Datum		value = CStringGetTextDatum(set->name);
+	Datum		values[2] = {CStringGetTextDatum(set->name), Int32GetDatum(set->owner)};
 	EvschedCaller caller;
 	bool		isnull;
 
 	evsched_statement_begin(&caller);
-	set->num_grants = evsched_statement_read(EVSCHED_STMT_RULE_GRANT_FIND, &value);
+	set->num_grants = evsched_statement_read(EVSCHED_STMT_RULE_GRANT_FIND, values);
 	set->grants = MemoryContextAlloc(context, sizeof(int32) * Max(set->num_grants, 1));
 	for (int i = 0; i < set->num_grants; i++)
 		set->grants[i] = DatumGetInt32(evsched_statement_value(i, 1, &isnull));

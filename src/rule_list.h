@@ -28,7 +28,7 @@ typedef struct EvschedRuleSet
 	const char *name;
 	int32		owner;			/* number */
 	const char *slot_function;	/* quoted name, or NULL: the default */
-	const char *search_path;	/* for that */
+	const char *slot_path;		/* the search_path for that */
 	int32	   *grants;			/* numbers of roles */
 	int			num_grants;
 	EvschedRule *rules;			/* in the order in which they were added */

@@ -7,17 +7,9 @@
 
 #include "evsched.h"
 
-/* What was the caller's, while something is done as the owner of a set. */
-typedef struct EvschedRuleCaller
-{
-	Oid			user;
-	int			context;
-	int			guc_level;
-} EvschedRuleCaller;
-
+extern void evsched_rule_owner_init(void);
 extern const char *evsched_rule_owner_path(void);
-extern void evsched_rule_owner_become(Oid owner, const char *search_path,
-									  EvschedRuleCaller *caller);
-extern void evsched_rule_owner_leave(const EvschedRuleCaller *caller);
+extern ErrorData *evsched_rule_owner_run(int32 owner, const char *search_path,
+										 void (*work) (void *arg), void *arg);
 
 #endif							/* EVSCHED_RULE_OWNER_H */

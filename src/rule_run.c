@@ -9,17 +9,13 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/value.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
-#include "utils/portal.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "arg.h"
@@ -35,15 +31,21 @@
 #include "statement.h"
 #include "store.h"
 
+/* A rule on its way. */
+typedef struct Run
+{
+	const EvschedRule *rule;
+	MemoryContext context;		/* of responses */
+	Jsonb	   *response;
+	Jsonb	   *rewritten;		/* NULL: it stays */
+} Run;
+
 static bool may_run(const EvschedRuleSet *set);
 static bool is_any_due(const EvschedRuleSet *set, TimestampTz now);
 static void run_all(const EvschedRuleSet *set, TimestampTz now, Jsonb **response);
 static bool take_turn(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now);
-static ErrorData *run_apart(const EvschedRuleSet *set, const EvschedRule *rule, List *cursors,
-							Jsonb **response);
-static List *list_cursors(void);
-static void close_cursors_but(List *cursors);
-static void run_rule(const EvschedRuleSet *set, const EvschedRule *rule, Jsonb **response);
+static ErrorData *run_apart(const EvschedRuleSet *set, const EvschedRule *rule, Jsonb **response);
+static void run_rule(void *run);
 static bool passes_filter(const EvschedRule *rule, Jsonb *response);
 static void execute(const char *sql, Jsonb *response);
 static Jsonb *new_response(MemoryContext context);
@@ -103,16 +105,17 @@ is_any_due(const EvschedRuleSet *set, TimestampTz now)
 static void
 run_all(const EvschedRuleSet *set, TimestampTz now, Jsonb **response)
 {
-	List	   *cursors = list_cursors();
-
 	for (int i = 0; i < set->num_rules; i++)
 	{
 		ErrorData  *error;
 
 		CHECK_FOR_INTERRUPTS();
+		/* What was run before may have taken a while. */
+		if (!OidIsValid(evsched_role_of(set->owner)))
+			break;
 		if (!take_turn(set, &set->rules[i], now))
 			continue;
-		error = run_apart(set, &set->rules[i], cursors, response);
+		error = run_apart(set, &set->rules[i], response);
 		if (error != NULL)
 			record_failure(set, &set->rules[i], now, error);
 	}
@@ -128,96 +131,33 @@ take_turn(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now)
 	return evsched_rule_slot_take(set, rule, now);
 }
 
-/* Runs a rule in a subtransaction; returns its error, when it has been rolled back, or NULL. */
+/* Runs a rule; returns its error, when it has been rolled back, or NULL. */
 static ErrorData *
-run_apart(const EvschedRuleSet *set, const EvschedRule *rule, List *cursors,
-		  Jsonb **response)
+run_apart(const EvschedRuleSet *set, const EvschedRule *rule, Jsonb **response)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner resources = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	Run			run = {rule, CurrentMemoryContext, *response, NULL};
+	ErrorData  *error = evsched_rule_owner_run(set->owner, rule->search_path, run_rule, &run);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		run_rule(set, rule, response);
-		close_cursors_but(cursors);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = resources;
-	/* Who wants the whole call to end must have it end. */
-	if (error != NULL && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	/* Who wants the whole call to end must have it end; and who has to try again, try again. */
+	if (error != NULL && (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+						  error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+						  error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED))
 		ReThrowError(error);
+	if (error == NULL && run.rewritten != NULL)
+		*response = run.rewritten;
 	return error;
 }
 
-/* The names of the cursors that are open. */
-static List *
-list_cursors(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-	List	   *names = NIL;
-	EvschedCaller caller;
-	uint64		n;
-
-	evsched_statement_begin(&caller);
-	n = evsched_statement_read(EVSCHED_STMT_CURSORS, NULL);
-	for (uint64 i = 0; i < n; i++)
-	{
-		bool		isnull;
-		char	   *name = TextDatumGetCString(evsched_statement_value(i, 1, &isnull));
-		MemoryContext spi_context = MemoryContextSwitchTo(context);
-
-		names = lappend(names, makeString(pstrdup(name)));
-		MemoryContextSwitchTo(spi_context);
-	}
-	evsched_statement_end(&caller);
-	return names;
-}
-
-/* Who fetches from a cursor runs its query: what the owner has left must not be there. */
+/* As the owner. */
 static void
-close_cursors_but(List *cursors)
+run_rule(void *arg)
 {
-	ListCell   *cell;
+	Run		   *run = arg;
 
-	foreach(cell, list_cursors())
-	{
-		Portal		portal = GetPortalByName(strVal(lfirst(cell)));
-
-		if (!list_member(cursors, lfirst(cell)) && PortalIsValid(portal))
-			PortalDrop(portal, false);
-	}
-}
-
-static void
-run_rule(const EvschedRuleSet *set, const EvschedRule *rule, Jsonb **response)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Jsonb	   *rewritten = NULL;
-	EvschedRuleCaller caller;
-
-	evsched_rule_owner_become(evsched_role_of(set->owner), rule->search_path, &caller);
-	SPI_connect();
-	if (rule->filter == NULL || passes_filter(rule, *response))
-	{
-		execute(rule->command, *response);
-		rewritten = new_response(context);
-	}
-	SPI_finish();
-	evsched_rule_owner_leave(&caller);
-	if (rewritten != NULL)
-		*response = rewritten;
+	if (run->rule->filter != NULL && !passes_filter(run->rule, run->response))
+		return;
+	execute(run->rule->command, run->response);
+	run->rewritten = new_response(run->context);
 }
 
 static bool

@@ -53,12 +53,16 @@ evsched_sql_set_slot_function(PG_FUNCTION_ARGS)
 		values[1] = CStringGetTextDatum(evsched_arg_function(PG_GETARG_OID(0), &slot_signature));
 	values[2] = CStringGetTextDatum(evsched_rule_owner_path());
 	evsched_statement_begin(&caller);
-	(void) evsched_rule_set_change(name, caller.user, &slots_named);
-	evsched_statement_run(EVSCHED_STMT_RULE_SET_SLOTS, values, PG_ARGISNULL(0) ? " n " : NULL);
-	/* What another one has called a slot tells nothing. */
-	if (DatumGetBool(evsched_statement_value(0, 1, &isnull)))
-		evsched_rule_slot_forget(name, evsched_statement_run(EVSCHED_STMT_RULE_SLOT_LIST,
-															 values, NULL));
+	if (!PG_ARGISNULL(0) || evsched_statement_read(EVSCHED_STMT_RULE_SET_FIND, values) > 0)
+	{
+		(void) evsched_rule_set_change(name, caller.user, &slots_named);
+		evsched_statement_run(EVSCHED_STMT_RULE_SET_SLOTS, values,
+							  PG_ARGISNULL(0) ? " n " : NULL);
+		/* What another one has called a slot tells nothing. */
+		if (DatumGetBool(evsched_statement_value(0, 1, &isnull)))
+			evsched_rule_slot_forget(name, evsched_statement_run(EVSCHED_STMT_RULE_SLOT_LIST,
+																 values, NULL));
+	}
 	evsched_statement_end(&caller);
 	PG_RETURN_VOID();
 }
@@ -172,7 +176,7 @@ static void
 change_grant(FunctionCallInfo fcinfo, bool grant, const char *function)
 {
 	const char *name;
-	Datum		values[2];
+	Datum		values[3];
 	EvschedCaller caller;
 	bool		slots_named;
 	Oid			role;
@@ -187,10 +191,13 @@ change_grant(FunctionCallInfo fcinfo, bool grant, const char *function)
 	evsched_store_require_current();
 	values[0] = CStringGetTextDatum(name);
 	evsched_statement_begin(&caller);
-	(void) evsched_rule_set_change(name, caller.user, &slots_named);
-	values[1] = grant ? Int32GetDatum(evsched_role_number(evsched_store_here(), role)) :
-		ObjectIdGetDatum(role);
-	evsched_statement_run(grant ? EVSCHED_STMT_RULE_GRANT_ADD : EVSCHED_STMT_RULE_GRANT_REMOVE,
-						  values, NULL);
+	if (grant || evsched_statement_read(EVSCHED_STMT_RULE_SET_FIND, values) > 0)
+	{
+		values[1] = Int32GetDatum(evsched_rule_set_change(name, caller.user, &slots_named));
+		values[2] = grant ? Int32GetDatum(evsched_role_number(evsched_store_here(), role)) :
+			ObjectIdGetDatum(role);
+		evsched_statement_run(grant ? EVSCHED_STMT_RULE_GRANT_ADD :
+							  EVSCHED_STMT_RULE_GRANT_REMOVE, values, NULL);
+	}
 	evsched_statement_end(&caller);
 }

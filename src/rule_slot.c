@@ -21,7 +21,6 @@
 #include "utils/timestamp.h"
 
 #include "arg.h"
-#include "role.h"
 #include "rule_owner.h"
 #include "statement.h"
 
@@ -36,21 +35,25 @@ typedef struct Slot
 	int			nth;
 } Slot;
 
-/* Whose slot function is being called for which rule. */
+/* A slot function that is called for a rule. */
 typedef struct Calling
 {
 	const EvschedRuleSet *set;
 	const EvschedRule *rule;
+	TimestampTz now;
+	MemoryContext context;		/* of the slot's name */
+	Slot		slot;
 } Calling;
 
 static Slot find_slot(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now);
 static int64 number_of(const EvschedRule *rule, TimestampTz now);
 static Slot call_slot_function(const EvschedRuleSet *set, const EvschedRule *rule,
 							   TimestampTz now);
+static void ask_slot_function(void *calling);
 static void tell_slot_function(void *calling);
 static bool is_spent(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot);
-static void spend(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot,
-				  TimestampTz now);
+static bool is_same(const EvschedRuleSet *set, const EvschedRule *rule);
+static void spend(const EvschedRuleSet *set, const Slot *slot, TimestampTz now);
 static bool lock_slot(const char *set, const char *name, int nth, bool wait);
 static void unlock_slot(const char *set, const char *name, int nth);
 static LOCKTAG slot_tag(const char *set, const char *name, int nth);
@@ -70,18 +73,18 @@ evsched_rule_slot_take(const EvschedRuleSet *set, const EvschedRule *rule, Times
 {
 	Slot		slot = find_slot(set, rule, now);
 
-	if (set->slot_function == NULL ? rule->has_run && slot.number <= rule->last_slot :
-		is_spent(set, rule, &slot))
+	if (!evsched_rule_slot_may_be_due(set, rule, now) ||
+		(set->slot_function != NULL && is_spent(set, rule, &slot)))
 		return false;
 	/* Of those who come at the same time one gets the lock; who comes later sees the slot. */
 	if (!lock_slot(set->name, slot.name, slot.nth, false))
 		return false;
-	if (is_spent(set, rule, &slot))
+	if (is_spent(set, rule, &slot) || !is_same(set, rule))
 	{
 		unlock_slot(set->name, slot.name, slot.nth);
 		return false;
 	}
-	spend(set, rule, &slot, now);
+	spend(set, &slot, now);
 	return true;
 }
 
@@ -102,12 +105,17 @@ evsched_rule_slot_forget(const char *set, uint64 n)
 		nths[i] = evsched_statement_value(i, 2, &isnull);
 	}
 	for (uint64 i = 0; i < n; i++)
-	{
-		Datum		values[] = {CStringGetTextDatum(set), names[i], nths[i]};
+		evsched_rule_slot_forget_one(set, names[i], DatumGetInt32(nths[i]));
+}
 
-		(void) lock_slot(set, TextDatumGetCString(names[i]), DatumGetInt32(nths[i]), true);
-		evsched_statement_run_now(EVSCHED_STMT_RULE_SLOT_REMOVE, values, NULL);
-	}
+/* The same of one. */
+void
+evsched_rule_slot_forget_one(const char *set, Datum name, int nth)
+{
+	Datum		values[] = {CStringGetTextDatum(set), name, Int32GetDatum(nth)};
+
+	(void) lock_slot(set, TextDatumGetCString(name), nth, true);
+	evsched_statement_run_now(EVSCHED_STMT_RULE_SLOT_REMOVE, values, NULL);
 }
 
 /* The slot of a moment. */
@@ -138,43 +146,52 @@ number_of(const EvschedRule *rule, TimestampTz now)
 static Slot
 call_slot_function(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now)
 {
-	MemoryContext context = CurrentMemoryContext;
-	Calling		calling = {set, rule};
+	Calling		calling = {set, rule, now, CurrentMemoryContext, {.name = rule->identifier}};
 	ErrorContextCallback told = {error_context_stack, tell_slot_function, &calling};
+	ErrorData  *error;
+
+	error_context_stack = &told;
+	error = evsched_rule_owner_run(set->owner, set->slot_path, ask_slot_function, &calling);
+	error_context_stack = told.previous;
+	if (error != NULL)
+		ReThrowError(error);
+	return calling.slot;
+}
+
+/* As the owner. */
+static void
+ask_slot_function(void *arg)
+{
+	Calling    *calling = arg;
+	const EvschedRule *rule = calling->rule;
 	Oid			types[] = {TEXTOID, INTERVALOID, TIMESTAMPTZOID};
 	Datum		values[] = {
 		CStringGetTextDatum(rule->identifier), IntervalPGetDatum(&rule->period),
-		TimestampTzGetDatum(now)
+		TimestampTzGetDatum(calling->now)
 	};
-	Slot		slot = {.name = rule->identifier};
-	EvschedRuleCaller caller;
 	bool		isnull;
 
-	error_context_stack = &told;
-	evsched_rule_owner_become(evsched_role_of(set->owner), set->search_path, &caller);
-	SPI_connect();
 	/* Its result has been looked at, but it may be another function by now. */
 	if (SPI_execute_with_args(psprintf("SELECT slot::pg_catalog.int8, name::pg_catalog.text"
 									   " FROM %s($1, $2, $3) AS s(slot, name)",
-									   set->slot_function),
+									   calling->set->slot_function),
 							  lengthof(types), types, values, NULL, false, 1) != SPI_OK_SELECT ||
 		SPI_processed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("the slot function returns no row")));
-	slot.number = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-											  &isnull));
+	calling->slot.number = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+													   SPI_tuptable->tupdesc, 1, &isnull));
 	if (isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the slot function returns no slot")));
 	values[0] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
 	if (!isnull)
-		slot.name = MemoryContextStrdup(context, TextDatumGetCString(values[0]));
-	SPI_finish();
-	evsched_rule_owner_leave(&caller);
-	error_context_stack = told.previous;
-	return slot;
+		calling->slot.name = MemoryContextStrdup(calling->context, TextDatumGetCString(values[0]));
+	if (strlen(calling->slot.name) > EVSCHED_KEY_BYTES)
+		evsched_arg_refuse("the slot function returns too long a name",
+						   psprintf("A name has at most %d bytes.", EVSCHED_KEY_BYTES));
 }
 
 static void
@@ -192,7 +209,7 @@ is_spent(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot)
 {
 	Datum		values[] = {
 		CStringGetTextDatum(set->name), CStringGetTextDatum(slot->name),
-		Int32GetDatum(slot->nth), IntervalPGetDatum(&rule->period)
+		Int32GetDatum(slot->nth), Int32GetDatum(set->owner)
 	};
 	EvschedCaller caller;
 	bool		spent = false;
@@ -211,13 +228,34 @@ is_spent(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot)
 	return spent;
 }
 
+/*
+ * Who forgets slots waits for the locks of those that are being run; what was looked at
+ * before may be another rule by now, or be counted otherwise.
+ */
+static bool
+is_same(const EvschedRuleSet *set, const EvschedRule *rule)
+{
+	Datum		values[] = {
+		Int64GetDatum(rule->id), Int32GetDatum(set->owner),
+		set->slot_function == NULL ? (Datum) 0 : CStringGetTextDatum(set->slot_function),
+		IntervalPGetDatum(&rule->period)
+	};
+	EvschedCaller caller;
+	bool		same;
+
+	evsched_statement_begin(&caller);
+	same = evsched_statement_run_now(EVSCHED_STMT_RULE_SAME, values,
+									 set->slot_function == NULL ? "  n " : NULL) > 0;
+	evsched_statement_end(&caller);
+	return same;
+}
+
 static void
-spend(const EvschedRuleSet *set, const EvschedRule *rule, const Slot *slot,
-	  TimestampTz now)
+spend(const EvschedRuleSet *set, const Slot *slot, TimestampTz now)
 {
 	Datum		values[] = {
 		CStringGetTextDatum(set->name), CStringGetTextDatum(slot->name),
-		Int32GetDatum(slot->nth), IntervalPGetDatum(&rule->period),
+		Int32GetDatum(slot->nth), Int32GetDatum(set->owner),
 		Int64GetDatum(slot->number), TimestampTzGetDatum(now)
 	};
 	EvschedCaller caller;

@@ -14,5 +14,6 @@ extern bool evsched_rule_slot_take(const EvschedRuleSet *set, const EvschedRule 
 
 /* Between begin and end of statements. */
 extern void evsched_rule_slot_forget(const char *set, uint64 n);
+extern void evsched_rule_slot_forget_one(const char *set, Datum name, int nth);
 
 #endif							/* EVSCHED_RULE_SLOT_H */

@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "arg.h"
+#include "compat.h"
 #include "effect.h"
 #include "entry.h"
 #include "failure.h"
@@ -71,6 +72,7 @@ typedef struct Run
 static MemoryContext context;
 static Run *current;			/* NULL: no command is being run */
 
+static bool is_own(void);
 static void begin_own(void);
 static bool prepare(Run *run);
 static void tell_begin(const Run *run);
@@ -96,13 +98,14 @@ evsched_run_init(void)
 	context = AllocSetContextCreate(TopMemoryContext, "evsched job", ALLOCSET_DEFAULT_SIZES);
 }
 
-/* The event that is being run, and since when it was due; false: none is. */
+/* The event of current_user's that is being run, and since when it was due; false: none is. */
 bool
 evsched_run_event(EvschedPlace *place)
 {
-	if (current != NULL)
-		*place = (EvschedPlace) {current->task.due_at, current->task.event_id};
-	return current != NULL;
+	if (!is_own())
+		return false;
+	*place = (EvschedPlace) {current->task.due_at, current->task.event_id};
+	return true;
 }
 
 /* Runs a job that was handed to this process; false: it was run and did not succeed. */
@@ -160,7 +163,7 @@ evsched_sql_current_event(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	if (current != NULL)
+	if (is_own())
 	{
 		values[0] = Int64GetDatum(current->task.event_id);
 		values[1] = Int64GetDatum(current->task.recurring);
@@ -173,6 +176,13 @@ evsched_sql_current_event(PG_FUNCTION_ARGS)
 		nulls[5] = current->script.payload == NULL;
 	}
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* A job may call functions, or rules, that run as others: it is none of theirs. */
+static bool
+is_own(void)
+{
+	return current != NULL && evsched_is_member(GetUserId(), current->role);
 }
 
 /* A transaction that is not the job's, whatever its role has set for all of its own. */

@@ -77,6 +77,8 @@ typedef struct Text
 /* A rule that is to be: which one of its identifier, and where it stands in its set. */
 #define RULE_TYPES \
 	{TEXTOID, TEXTOID, INT4OID, INTERVALOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+#define RULE_SLOT_TYPES \
+	{TEXTOID, TEXTOID, INT4OID, INT4OID, INT8OID, TIMESTAMPTZOID}
 #define RULE_NTH \
 	"(SELECT pg_catalog.count(*)::pg_catalog.int4 FROM evsched.rule n" \
 	" WHERE n.rule_set OPERATOR(pg_catalog.=) $1 AND n.position OPERATOR(pg_catalog.>) 0" \
@@ -512,18 +514,20 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"INSERT INTO evsched.rule_set (name, owner) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
 	},
 	[EVSCHED_STMT_RULE_SET_LOCK] = {
-		SPI_OK_SELECT, 1, {TEXTOID},
-		"SELECT owner, slot_function IS NOT NULL FROM evsched.rule_set"
-		" WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE"
+		/* With an older snapshot than who has changed it one fails. */
+		SPI_OK_UPDATE_RETURNING, 1, {TEXTOID},
+		"UPDATE evsched.rule_set SET owner = owner WHERE name OPERATOR(pg_catalog.=) $1"
+		" RETURNING owner, slot_function IS NOT NULL"
 	},
 	[EVSCHED_STMT_RULE_SET_FIND] = {
 		SPI_OK_SELECT, 1, {TEXTOID},
-		"SELECT owner, slot_function, search_path FROM evsched.rule_set"
+		"SELECT owner, slot_function, slot_path FROM evsched.rule_set"
 		" WHERE name OPERATOR(pg_catalog.=) $1"
 	},
+	/* What the one before has said of it holds no longer. */
 	[EVSCHED_STMT_RULE_SET_OWN] = {
 		SPI_OK_UPDATE, 2, {TEXTOID, INT4OID},
-		"UPDATE evsched.rule_set SET owner = $2, slot_function = NULL"
+		"UPDATE evsched.rule_set SET owner = $2, slot_function = NULL, slot_path = NULL"
 		" WHERE name OPERATOR(pg_catalog.=) $1 AND NOT EXISTS (SELECT FROM evsched.rule r"
 		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1)"
 	},
@@ -532,43 +536,53 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		SPI_OK_UPDATE_RETURNING, 3, {TEXTOID, TEXTOID, TEXTOID},
 		"WITH before AS (SELECT slot_function FROM evsched.rule_set"
 		" WHERE name OPERATOR(pg_catalog.=) $1)"
-		" UPDATE evsched.rule_set SET slot_function = $2, search_path = $3"
+		" UPDATE evsched.rule_set SET slot_function = $2,"
+		" slot_path = CASE WHEN $2 IS NOT NULL THEN $3 END"
 		" WHERE name OPERATOR(pg_catalog.=) $1"
 		" RETURNING (SELECT b.slot_function IS DISTINCT FROM $2 FROM before b)"
 	},
+	/* Those of an owner: a restore may bring others. */
 	[EVSCHED_STMT_RULE_GRANT_ADD] = {
-		SPI_OK_INSERT, 2, {TEXTOID, INT4OID},
-		"INSERT INTO evsched.rule_grant (rule_set, role) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+		SPI_OK_INSERT, 3, {TEXTOID, INT4OID, INT4OID},
+		"INSERT INTO evsched.rule_grant (rule_set, owner, role) VALUES ($1, $2, $3)"
+		" ON CONFLICT DO NOTHING"
 	},
 	[EVSCHED_STMT_RULE_GRANT_REMOVE] = {
-		SPI_OK_DELETE, 2, {TEXTOID, OIDOID},
+		SPI_OK_DELETE, 3, {TEXTOID, INT4OID, OIDOID},
 		"DELETE FROM evsched.rule_grant g USING evsched.role_binding b"
-		" WHERE g.rule_set OPERATOR(pg_catalog.=) $1"
-		" AND b.n OPERATOR(pg_catalog.=) g.role AND b.role OPERATOR(pg_catalog.=) $2"
+		" WHERE g.rule_set OPERATOR(pg_catalog.=) $1 AND g.owner OPERATOR(pg_catalog.=) $2"
+		" AND b.n OPERATOR(pg_catalog.=) g.role AND b.role OPERATOR(pg_catalog.=) $3"
 	},
 	[EVSCHED_STMT_RULE_GRANT_FIND] = {
-		SPI_OK_SELECT, 1, {TEXTOID},
+		SPI_OK_SELECT, 2, {TEXTOID, INT4OID},
 		"SELECT role FROM evsched.rule_grant WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" AND owner OPERATOR(pg_catalog.=) $2"
 	},
 	[EVSCHED_STMT_RULE_GRANT_KNOWN] = {
-		SPI_OK_SELECT, 2, {TEXTOID, INT4OID},
+		SPI_OK_SELECT, 3, {TEXTOID, INT4OID, INT4OID},
 		"SELECT FROM evsched.rule_grant WHERE rule_set OPERATOR(pg_catalog.=) $1"
-		" AND role OPERATOR(pg_catalog.=) $2"
+		" AND owner OPERATOR(pg_catalog.=) $2 AND role OPERATOR(pg_catalog.=) $3"
 	},
 	/* Last of its set. */
 	[EVSCHED_STMT_RULE_ADD] = {
 		SPI_OK_INSERT_RETURNING, 8, RULE_TYPES,
 		"INSERT INTO evsched.rule"
 		" (rule_set, identifier, nth, position, owner, period, mode, filter, command, search_path)"
-		" VALUES ($1, $2, " RULE_NTH ", " RULE_POSITION ", $3, $4, $5, $6, $7, $8) RETURNING id"
+		" VALUES ($1, $2, " RULE_NTH ", " RULE_POSITION ", $3, $4, $5, $6, $7, $8) RETURNING id, position"
 	},
-	/* The same in the place of the one of that name that the set had before it is loaded. */
+	/*
+	 * The same in the place of the one of that name that the set had before it is loaded; has
+	 * it another period?
+	 */
 	[EVSCHED_STMT_RULE_REPLACE] = {
 		SPI_OK_UPDATE_RETURNING, 8, RULE_TYPES,
-		"UPDATE evsched.rule SET position = " RULE_POSITION ", owner = $3, period = $4, mode = $5,"
-		" filter = $6, command = $7, search_path = $8"
+		"WITH before AS (SELECT id, period FROM evsched.rule"
 		" WHERE rule_set OPERATOR(pg_catalog.=) $1 AND identifier OPERATOR(pg_catalog.=) $2"
-		" AND nth OPERATOR(pg_catalog.=) " RULE_NTH " RETURNING id"
+		" AND nth OPERATOR(pg_catalog.=) " RULE_NTH ")"
+		" UPDATE evsched.rule r SET position = " RULE_POSITION ", owner = $3, period = $4,"
+		" mode = $5, filter = $6, command = $7, search_path = $8"
+		" FROM before b WHERE r.id OPERATOR(pg_catalog.=) b.id"
+		" RETURNING r.id, r.position, r.nth, b.period OPERATOR(pg_catalog.<>) $4"
 	},
 	[EVSCHED_STMT_RULE_REMOVE] = {
 		SPI_OK_DELETE_RETURNING, 2, {TEXTOID, TEXTOID},
@@ -589,34 +603,40 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		SPI_OK_SELECT, 2, {TEXTOID, INT4OID},
 		"SELECT r.id, r.identifier, r.nth, r.period, r.mode OPERATOR(pg_catalog.=) 'each',"
 		" r.filter, r.command, r.search_path,"
-		" CASE WHEN l.period OPERATOR(pg_catalog.=) r.period THEN l.slot END"
+		" l.slot"
 		" FROM evsched.rule r LEFT JOIN evsched.rule_slot l"
 		" ON l.rule_set OPERATOR(pg_catalog.=) r.rule_set"
-		" AND l.name OPERATOR(pg_catalog.=) r.identifier AND l.nth OPERATOR(pg_catalog.=) r.nth"
+		" AND l.owner OPERATOR(pg_catalog.=) r.owner AND l.name OPERATOR(pg_catalog.=) r.identifier AND l.nth OPERATOR(pg_catalog.=) r.nth"
 		" WHERE r.rule_set OPERATOR(pg_catalog.=) $1 AND r.owner OPERATOR(pg_catalog.=) $2"
 		" ORDER BY r.position"
 	},
 	[EVSCHED_STMT_RULE_KNOWN] = {
-		SPI_OK_SELECT, 4, {INT8OID, TEXTOID, TEXTOID, INT4OID},
-		"SELECT FROM evsched.rule WHERE id OPERATOR(pg_catalog.=) $1"
-		" OR (rule_set OPERATOR(pg_catalog.=) $2 AND identifier OPERATOR(pg_catalog.=) $3"
-		" AND nth OPERATOR(pg_catalog.=) $4)"
+		SPI_OK_SELECT, 3, {TEXTOID, TEXTOID, INT4OID},
+		"SELECT FROM evsched.rule WHERE rule_set OPERATOR(pg_catalog.=) $1"
+		" AND identifier OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
 	},
-	/* A slot of another period tells nothing. */
+	/* Is it still the rule that it was, and its slots counted as they were? */
+	[EVSCHED_STMT_RULE_SAME] = {
+		SPI_OK_SELECT, 4, {INT8OID, INT4OID, TEXTOID, INTERVALOID},
+		"SELECT FROM evsched.rule r JOIN evsched.rule_set s"
+		" ON s.name OPERATOR(pg_catalog.=) r.rule_set AND s.owner OPERATOR(pg_catalog.=) r.owner"
+		" WHERE r.id OPERATOR(pg_catalog.=) $1 AND r.owner OPERATOR(pg_catalog.=) $2"
+		" AND s.slot_function IS NOT DISTINCT FROM $3 AND r.period OPERATOR(pg_catalog.=) $4"
+	},
 	[EVSCHED_STMT_RULE_SLOT_FIND] = {
-		SPI_OK_SELECT, 4, {TEXTOID, TEXTOID, INT4OID, INTERVALOID},
+		SPI_OK_SELECT, 4, {TEXTOID, TEXTOID, INT4OID, INT4OID},
 		"SELECT slot FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
 		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
-		" AND period OPERATOR(pg_catalog.=) $4"
+		" AND owner OPERATOR(pg_catalog.=) $4"
 	},
 	[EVSCHED_STMT_RULE_SLOT_ADD] = {
-		SPI_OK_INSERT, 6, {TEXTOID, TEXTOID, INT4OID, INTERVALOID, INT8OID, TIMESTAMPTZOID},
-		"INSERT INTO evsched.rule_slot (rule_set, name, nth, period, slot, ran_at)"
+		SPI_OK_INSERT, 6, RULE_SLOT_TYPES,
+		"INSERT INTO evsched.rule_slot (rule_set, name, nth, owner, slot, ran_at)"
 		" VALUES ($1, $2, $3, $4, $5, $6)"
 	},
 	[EVSCHED_STMT_RULE_SLOT_SET] = {
-		SPI_OK_UPDATE, 6, {TEXTOID, TEXTOID, INT4OID, INTERVALOID, INT8OID, TIMESTAMPTZOID},
-		"UPDATE evsched.rule_slot SET period = $4, slot = $5, ran_at = $6"
+		SPI_OK_UPDATE, 6, RULE_SLOT_TYPES,
+		"UPDATE evsched.rule_slot SET owner = $4, slot = $5, ran_at = $6"
 		" WHERE rule_set OPERATOR(pg_catalog.=) $1"
 		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
 	},

@@ -49,7 +49,7 @@ INSERT INTO plain VALUES
     ('schedule', 'text', '''@daily'''), ('period', 'interval', '''1 h'''), ('command', 'text', '''SELECT 1'''),
     ('op', 'text', '''SELECT 1'''), ('body', 'text', '''SELECT 1'''),
     ('identifier', 'text', '''r'''), ('rules', 'jsonb', '''[]'''), ('rule_set', 'text', '''input'''), ('f', 'regproc', 'NULL'),
-    ('step', 'regproc', '''pg_temp.step'''), ('state', 'jsonb', '''1'''), ('expr', 'text', '''1'''),
+    ('step', 'regproc', '''public.evsched_step'''), ('state', 'jsonb', '''1'''), ('expr', 'text', '''1'''),
     ('channel', 'text', '''news'''), ('path', 'text', '''/''');
 
 -- calls a function with one odd argument and undoes it; ok, or the SQLSTATE
@@ -70,7 +70,7 @@ WHEN OTHERS THEN
     RETURN SQLSTATE || CASE WHEN SQLSTATE NOT IN ('22023', '42704', '42501', '42601', '55000') THEN ' ' || SQLERRM ELSE '' END;
 END $$;
 
-CREATE FUNCTION pg_temp.step(state jsonb, OUT next jsonb, OUT sleep interval) LANGUAGE sql AS 'SELECT state, NULL::interval';
+CREATE FUNCTION public.evsched_step(state jsonb, OUT next jsonb, OUT sleep interval) LANGUAGE sql AS 'SELECT state, NULL::interval';
 
 SELECT evsched.create_queue('input');
 \pset format unaligned
@@ -112,4 +112,5 @@ SELECT call, pg_temp.large(call) FROM (VALUES ('post(''1'', queue => %s)'), ('po
     ('next_fires(''@daily'', 1, %s)')) v (call);
 
 DELETE FROM evsched.queue;
+DROP FUNCTION public.evsched_step;
 DROP ROLE regress_evsched_input;

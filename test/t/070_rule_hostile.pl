@@ -3,7 +3,7 @@
 use strict;
 use warnings;
 
-use Evsched      qw(session nothing_early);
+use Evsched      qw(session wait_until nothing_early);
 use Evsched::Job qw(quote);
 use Test::More;
 
@@ -438,6 +438,23 @@ is($mallory->sql(q{SELECT count(*) FROM evsched.run WHERE owner <> 'mallory'}), 
 is($alice->sql('SELECT count(*) FROM evsched.run'), 1, 'its owner does');
 $alice->sql(q{SELECT evsched.revoke_rules('alices', 'mallory')});
 is($mallory->try(q{SELECT evsched.run_rules(NULL, 'alices')})->{sqlstate}, '42501', 'revoked, she runs nothing');
+
+# A job that runs rules is its poster's: they neither see nor move its event.
+$mallory->sql(q{CREATE TABLE mallory.seen (id bigint, payload text)});
+$mallory->sql(q{SELECT evsched.load_rules('[]', 'spies')});
+add($mallory, 'spies', q{INSERT INTO mallory.seen SELECT id, payload FROM evsched.current_event()});
+add($mallory, 'spies', q{SELECT evsched._go_on('{"evil": true}', '1 h')});
+$mallory->sql(q{SELECT evsched.grant_rules('spies', 'alice')});
+my $job = $alice->sql(q{SELECT evsched.after('0', $$SELECT evsched.run_rules(NULL, 'spies')$$, '{"password": "secret"}')});
+wait_until(
+	sub { ($alice->sql("SELECT state FROM evsched.result($job)") // '') eq 'succeeded' },
+	'the job to have run');
+is($alice->sql("SELECT count(*) FROM evsched.events WHERE id = $job"), 0, 'its event is done');
+is($mallory->sql(q{SELECT string_agg(coalesce(id::text, 'none') || coalesce(payload, ''), ' ') FROM mallory.seen}),
+	'none', 'a rule does not see whose job it is in');
+is( $mallory->sql(q{SELECT message FROM evsched.run WHERE command LIKE '%_go_on%' ORDER BY run_id DESC LIMIT 1}),
+	'evsched._go_on() is called by the steps of coroutines',
+	'nor can it move it');
 
 nothing_early();
 done_testing();
