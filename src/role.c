@@ -24,7 +24,6 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
@@ -67,7 +66,7 @@ static int32 find_number(Oid role);
 static int32 make_number(Oid role);
 static bool add_number(int32 number, Oid role);
 static void bind_number(int32 number, Oid role);
-static void forget_roles(Datum arg, Oid relation);
+static void forget_roles(void);
 static Oid	look_up_role(int32 number);
 
 void
@@ -75,7 +74,7 @@ evsched_role_init(void)
 {
 	RegisterXactCallback(end_transaction, NULL);
 	RegisterSubXactCallback(end_subtransaction, NULL);
-	CacheRegisterRelcacheCallback(forget_roles, (Datum) 0);
+	evsched_store_on_change(forget_roles);
 }
 
 /* In which system and database names are bound now. */
@@ -305,13 +304,10 @@ look_up_role(int32 number)
 }
 
 static void
-forget_roles(Datum arg, Oid relation)
+forget_roles(void)
 {
-	if (relation == InvalidOid || evsched_store_is_setting(relation))
-	{
-		bound_stale = bound != NULL;
-		known_stale = known != NULL;
-	}
+	bound_stale = bound != NULL;
+	known_stale = known != NULL;
 }
 
 static void

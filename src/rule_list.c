@@ -37,7 +37,7 @@ static MemoryContext known_context;
 static bool stale;				/* a table has changed */
 static bool spent;				/* this transaction has spent slots */
 
-static void forget_lists(Datum arg, Oid relation);
+static void forget_lists(void);
 static void end_transaction(XactEvent event, void *arg);
 static EvschedRuleSet *look_up(const char *name);
 static void start_again(void);
@@ -50,7 +50,7 @@ static void read_rule(EvschedRule *rule, uint64 row);
 void
 evsched_rule_list_init(void)
 {
-	CacheRegisterRelcacheCallback(forget_lists, (Datum) 0);
+	evsched_store_on_change(forget_lists);
 	RegisterXactCallback(end_transaction, NULL);
 }
 
@@ -141,10 +141,9 @@ evsched_rule_list_note_spent(void)
 }
 
 static void
-forget_lists(Datum arg, Oid relation)
+forget_lists(void)
 {
-	if (relation == InvalidOid || evsched_store_is_setting(relation))
-		stale = known != NULL;
+	stale = known != NULL;
 }
 
 static void

@@ -40,7 +40,7 @@ static bool know_stopped;
 static bool stopped;
 static bool stale = true;		/* something has changed */
 
-static void forget(Datum arg, Oid relation);
+static void forget(void);
 static void take_in_changes(void);
 static void start_again(void);
 static void load(EvschedSetting *setting);
@@ -51,7 +51,7 @@ static const EvschedSetting *find_of_row(TupleTableSlot *row);
 void
 evsched_setting_init(void)
 {
-	CacheRegisterRelcacheCallback(forget, (Datum) 0);
+	evsched_store_on_change(forget);
 }
 
 /* The settings of a queue, to be used at once; one that has none is open. */
@@ -135,10 +135,9 @@ evsched_setting_retry_at(TupleTableSlot *row, TimestampTz now)
 
 /* A table has changed: perhaps one of ours; they are few and change seldom. */
 static void
-forget(Datum arg, Oid relation)
+forget(void)
 {
-	if (relation == InvalidOid || evsched_store_is_setting(relation))
-		stale = true;
+	stale = true;
 }
 
 /* What was committed by now is to be read anew. */

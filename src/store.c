@@ -29,6 +29,11 @@ static const char *const setting_names[EVSCHED_STORE_SETTINGS] = {
 	"rule_set", "rule_grant", "rule", "rule_slot"
 };
 
+/* Who keeps in mind what stands in them; the server has few places for callbacks. */
+#define MAX_WATCHERS	8
+
+static void (*watchers[MAX_WATCHERS]) (void);
+static int	num_watchers;
 static EvschedObjects objects;	/* event InvalidOid: not looked up yet */
 static bool stale;				/* something has changed since */
 
@@ -40,6 +45,14 @@ void
 evsched_store_init(void)
 {
 	CacheRegisterRelcacheCallback(forget_objects, (Datum) 0);
+}
+
+/* From now on this is called when one of the tables has changed, or may have; it raises nothing. */
+void
+evsched_store_on_change(void (*watcher) (void))
+{
+	Assert(num_watchers < MAX_WATCHERS);
+	watchers[num_watchers++] = watcher;
 }
 
 /* Is the extension installed in this database? */
@@ -131,8 +144,11 @@ evsched_store_objects(void)
 static void
 forget_objects(Datum arg, Oid relation)
 {
-	if (relation == InvalidOid || evsched_store_is_setting(relation))
-		stale = true;
+	if (relation != InvalidOid && !evsched_store_is_setting(relation))
+		return;
+	stale = true;
+	for (int i = 0; i < num_watchers; i++)
+		watchers[i] ();
 }
 
 static bool

@@ -23,6 +23,7 @@ typedef struct EvschedObjects
 } EvschedObjects;
 
 extern void evsched_store_init(void);
+extern void evsched_store_on_change(void (*watcher) (void));
 extern bool evsched_store_exists(void);
 extern EvschedStore evsched_store_here(void);
 extern EvschedStore evsched_store_lock(LOCKMODE lock);
