@@ -1,15 +1,18 @@
 /*
  * crew.c
- *		The jobs of one role in one pool, on their way to its workers.
+ *		The jobs and calls of one role in one pool, on their way to its workers.
  *
  * A crew is a listener of the pool's queue whose leases are jobs: the scheduler's
  * turn leases them, and from its commit on they wait here, some ahead of need, so
- * that a worker that is through takes the next without asking the scheduler.
+ * that a worker that is through takes the next without asking the scheduler.  And
+ * they are calls, of which sessions enter all they have (call.c).
  * A worker serves all pools for its role; of a pool as many run as its size
- * allows, the one that was handed out first of all its crews being the next.
+ * allows.  Calls go before jobs, for somebody waits for the answer; but where a call
+ * has just been run, what has waited for the longest time of all crews goes next, so
+ * that neither waits for ever.
  *
- * Called by schedulers, workers and commit callbacks, with the lease lock held
- * exclusively; nothing is allocated or raised.
+ * Called by schedulers, workers, sessions that call and commit callbacks, with the
+ * lease lock held exclusively; nothing is allocated or raised.
  */
 #include "postgres.h"
 
@@ -31,11 +34,20 @@
 #define FIRST_DELAY		(100 * INT64CONST(1000))
 #define LAST_DELAY		(60 * USECS_PER_SEC)
 
+/* What is to be run next. */
+typedef struct Choice
+{
+	EvschedLease *lease;		/* NULL: nothing */
+	int			worker;
+	bool		lacking;		/* other things have no worker */
+} Choice;
+
 static bool is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool);
-static EvschedLease *choose(EvschedStore store, int queue, const char *pool, int *worker,
-							bool *lacking);
-static EvschedLease *first_allowed(EvschedListener *crew, int slot, bool no_suspect);
-static bool comes_before(const EvschedLease *a, const EvschedLease *b);
+static int	num_jobs(const EvschedListener *crew);
+static Choice choose(EvschedStore store, int queue, const char *pool, bool by_age);
+static EvschedLease *first_allowed(int slot, bool no_suspect, bool by_age);
+static EvschedLease *skip_to_allowed(EvschedLease *lease, bool no_suspect);
+static bool comes_before(const EvschedLease *a, const EvschedLease *b, bool by_age);
 static void assign(EvschedLease *lease, int worker, const char *pool);
 
 /* The crew of a role, made if need be; EVSCHED_NO_SLOT when there is no slot. */
@@ -70,7 +82,7 @@ evsched_crew_credit(EvschedStore store, int queue, const char *pool)
 		 slot = evsched_listener_get(slot)->next_in_ring)
 	{
 		if (is_of_pool(evsched_listener_get(slot), store, pool))
-			credit -= evsched_listener_get(slot)->num_queued;
+			credit -= num_jobs(evsched_listener_get(slot));
 	}
 	return Max(credit, 0);
 }
@@ -85,17 +97,17 @@ evsched_crew_share(const EvschedListener *crew, int64 clock)
 		return 0;
 	if (evsched_max_role_workers > 0)
 		share /= 2;
-	return Max(share - crew->num_queued, 0);
+	return Max(share - num_jobs(crew), 0);
 }
 
 /* Do so few jobs wait that more are to be handed out? */
 bool
 evsched_crew_runs_low(const EvschedListener *crew)
 {
-	return crew->num_queued <= JOBS_AHEAD / 4;
+	return num_jobs(crew) <= JOBS_AHEAD / 4;
 }
 
-/* A job that was leased waits for a worker, and may get one at once. */
+/* A job or a call that was leased waits for a worker, and may get one at once. */
 void
 evsched_crew_enqueue(EvschedLease *lease)
 {
@@ -110,30 +122,42 @@ evsched_crew_enqueue(EvschedLease *lease)
 	evsched_crew_dispatch(lease->store, lease->queue, crew->queue_name);
 }
 
-/* As many jobs of a pool as may run, and for which there is a worker, get one. */
+/* As much of a pool as may run, and for which there is a worker, gets one. */
 void
 evsched_crew_dispatch(EvschedStore store, int queue, const char *pool)
 {
+	evsched_crew_go_on(store, queue, pool, false);
+}
+
+/*
+ * The same where something has just been run.  After a call, the place that it leaves goes
+ * to what has waited for the longest time.
+ */
+void
+evsched_crew_go_on(EvschedStore store, int queue, const char *pool, bool call)
+{
 	int			database = evsched_queue_get(queue)->database;
 	int			room = evsched_pool_size(pool) - evsched_staff_running(store, pool);
+	bool		by_age = call;
 	bool		lacking = false;
-	int			worker;
 
 	if (database == EVSCHED_NO_SLOT || evsched_database_is_held(database))
 		return;
 	for (; room > 0; room--)
 	{
-		EvschedLease *lease = choose(store, queue, pool, &worker, &lacking);
+		Choice		next = choose(store, queue, pool, by_age);
 
-		if (lease == NULL)
+		lacking |= next.lacking;
+		if (next.lease == NULL)
 			break;
-		assign(lease, worker, pool);
+		assign(next.lease, next.worker, pool);
+		by_age = false;
 	}
 	if (room > 0 && lacking)
 		evsched_database_want_staff(database);
 }
 
-/* The same in all pools in which jobs of a role wait. */
+/* The same in all pools in which something of a role waits. */
 void
 evsched_crew_dispatch_all(EvschedStore store, Oid role)
 {
@@ -146,7 +170,7 @@ evsched_crew_dispatch_all(EvschedStore store, Oid role)
 	}
 }
 
-/* The same in the pool in which a job of the role has waited for the longest time. */
+/* The same in the pool whose first job or call of the role has waited for the longest time. */
 void
 evsched_crew_dispatch_oldest(EvschedStore store, Oid role)
 {
@@ -248,6 +272,37 @@ evsched_crew_list_stalled(EvschedStore store, Oid *roles)
 	return n;
 }
 
+/* How much of what waits with a crew could be run at once by workers that it lacks; up to max. */
+int
+evsched_crew_count_ready(int slot, int max)
+{
+	bool		no_suspect = evsched_staff_runs_suspect(evsched_listener_get(slot)->store);
+	EvschedLease *lease = skip_to_allowed(evsched_lease_first_queued(slot), no_suspect);
+	int			n = 0;
+
+	while (lease != NULL && n < max)
+	{
+		n++;
+		no_suspect |= lease->suspect;
+		lease = skip_to_allowed(evsched_lease_next_queued(lease), no_suspect);
+	}
+	return n;
+}
+
+/* Does anything wait for a worker of a role, be it for its turn? */
+bool
+evsched_crew_waits(EvschedStore store, Oid role)
+{
+	for (int slot = 0; slot < evsched_max_listeners; slot++)
+	{
+		EvschedListener *crew = evsched_listener_get(slot);
+
+		if (evsched_crew_is(crew, store) && crew->role == role && crew->num_queued > 0)
+			return true;
+	}
+	return false;
+}
+
 static bool
 is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool)
 {
@@ -255,11 +310,18 @@ is_of_pool(const EvschedListener *crew, EvschedStore store, const char *pool)
 		strcmp(crew->queue_name, pool) == 0;
 }
 
-/* The first job for which there is a worker; lacking: others have none. */
-static EvschedLease *
-choose(EvschedStore store, int queue, const char *pool, int *worker, bool *lacking)
+/* How many jobs wait: only these are leased ahead of need. */
+static int
+num_jobs(const EvschedListener *crew)
 {
-	EvschedLease *chosen = NULL;
+	return crew->num_queued - crew->num_calls;
+}
+
+/* The first thing for which there is a worker. */
+static Choice
+choose(EvschedStore store, int queue, const char *pool, bool by_age)
+{
+	Choice		choice = {0};
 	bool		no_suspect = evsched_staff_runs_suspect(store);
 	int64		clock = 0;
 
@@ -272,47 +334,60 @@ choose(EvschedStore store, int queue, const char *pool, int *worker, bool *lacki
 
 		if (!is_of_pool(crew, store, pool) || crew->num_queued == 0)
 			continue;
-		lease = first_allowed(crew, slot, no_suspect);
-		if (lease == NULL || (chosen != NULL && comes_before(chosen, lease)))
+		lease = first_allowed(slot, no_suspect, by_age);
+		if (lease == NULL ||
+			(choice.lease != NULL && comes_before(choice.lease, lease, by_age)))
 			continue;
 		idle = evsched_staff_find_idle(store, crew->role);
 		if (idle == EVSCHED_NO_SLOT)
 		{
 			if (clock == 0)
 				clock = evsched_lease_clock();
-			*lacking |= crew->start_at <= clock;
+			choice.lacking |= crew->start_at <= clock;
 			continue;
 		}
-		chosen = lease;
-		*worker = idle;
+		choice.lease = lease;
+		choice.worker = idle;
 	}
-	return chosen;
+	return choice;
+}
+
+/* What comes first of a crew, or NULL. */
+static EvschedLease *
+first_allowed(int slot, bool no_suspect, bool by_age)
+{
+	EvschedLease *lease = skip_to_allowed(evsched_lease_first_queued(slot), no_suspect);
+	EvschedLease *job;
+
+	if (lease == NULL || lease->kind != EVSCHED_LEASE_CALL || !by_age)
+		return lease;
+	job = skip_to_allowed(evsched_lease_first_job(slot), no_suspect);
+	return job != NULL && comes_before(job, lease, by_age) ? job : lease;
 }
 
 /*
- * What comes first of a crew.  Jobs whose last run was lost run one at a time in a
- * database: so the one that kills the server is told from those that were with it.  A call
- * waits for whoever runs something as the slot that it is for.
+ * That one, or the next one behind it that may be run now.  Jobs whose last run was lost
+ * run one at a time in a database: so the one that kills the server is told from those that
+ * were with it.  A call waits for whoever runs something as the slot that it is for.
  */
 static EvschedLease *
-first_allowed(EvschedListener *crew, int slot, bool no_suspect)
+skip_to_allowed(EvschedLease *lease, bool no_suspect)
 {
-	EvschedLease *lease = evsched_lease_first_queued(slot);
-
 	while (lease != NULL &&
 		   ((no_suspect && lease->suspect) ||
-			(lease->number != 0 &&
-			 evsched_staff_has_number(crew->store, crew->queue_name, lease->number))))
+			(lease->kind == EVSCHED_LEASE_CALL &&
+			 evsched_staff_has_number(lease->store,
+									  evsched_listener_get(lease->listener)->queue_name,
+									  lease->number))))
 		lease = evsched_lease_next_queued(lease);
 	return lease;
 }
 
-/* Calls come before jobs, for somebody waits for the answer. */
 static bool
-comes_before(const EvschedLease *a, const EvschedLease *b)
+comes_before(const EvschedLease *a, const EvschedLease *b, bool by_age)
 {
-	if ((a->number != 0) != (b->number != 0))
-		return a->number != 0;
+	if (!by_age && a->kind != b->kind)
+		return a->kind == EVSCHED_LEASE_CALL;
 	return a->serial < b->serial;
 }
 
@@ -337,7 +412,8 @@ assign(EvschedLease *lease, int worker, const char *pool)
 		.queue = lease->queue,
 		.crew = lease->listener,
 		.call = lease->kind == EVSCHED_LEASE_CALL,
-		.number = lease->number != 0 ? lease->number : evsched_staff_number(lease->store, pool)
+		.number = lease->kind == EVSCHED_LEASE_CALL ? lease->number :
+			evsched_staff_number(lease->store, pool)
 	};
 	strlcpy(staff->task.pool, pool, sizeof(staff->task.pool));
 	staff->run_id = 0;

@@ -48,7 +48,7 @@ static Asked *asked;			/* by slot */
 static int64 look_after_starting(int64 clock);
 static int	list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next);
 static int	compare_lacks(const void *a, const void *b);
-static int	workers_lacking(const EvschedListener *crew);
+static int	workers_lacking(const EvschedListener *crew, int slot);
 static int	count_of_role(EvschedStore store, Oid role);
 static bool hire(EvschedStore store, Oid role);
 static bool is_room(EvschedStore store, Oid role);
@@ -128,7 +128,7 @@ look_after_starting(int64 clock)
 	return next;
 }
 
-/* The crews of a store whose jobs wait for workers, those of roles with the fewest first. */
+/* The crews of a store that lack workers, those of roles with the fewest first. */
 static int
 list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next)
 {
@@ -143,14 +143,18 @@ list_lacks(EvschedStore store, int64 clock, Lack *lacks, int64 *next)
 		if (!evsched_crew_is(crew, store))
 			continue;
 		if (crew->start_at > clock)
-			*next = Min(*next, crew->start_at);
-		else if (crew->start_at != 0)
 		{
-			/* Its jobs were given back, and are to be handed out again. */
+			*next = Min(*next, crew->start_at);
+			continue;
+		}
+		if (crew->start_at != 0)
+		{
+			/* Its jobs were given back, and are to be handed out again; its calls are here. */
 			crew->start_at = 0;
 			evsched_queue_touch(crew->queue);
 		}
-		else if ((lacking = workers_lacking(crew)) > 0)
+		lacking = workers_lacking(crew, i);
+		if (lacking > 0)
 			lacks[n++] = (Lack) {
 				.role = crew->role,
 				.workers = lacking,
@@ -169,15 +173,15 @@ compare_lacks(const void *a, const void *b)
 }
 
 /*
- * As many as could run one of its jobs and are neither there nor on their way; one that
+ * As many as could run something now and are neither there nor on their way; one that
  * waits for its turn, if others keep the pool full; no more than the role may have.
  */
 static int
-workers_lacking(const EvschedListener *crew)
+workers_lacking(const EvschedListener *crew, int slot)
 {
 	int			room = evsched_pool_size(crew->queue_name) -
 		evsched_staff_running(crew->store, crew->queue_name);
-	int			lacking = Min(crew->num_queued, room) -
+	int			lacking = evsched_crew_count_ready(slot, room) -
 		evsched_staff_count(crew->store, crew->role, EVSCHED_STAFF_IDLE) -
 		evsched_staff_count(crew->store, crew->role, EVSCHED_STAFF_STARTING);
 

@@ -46,7 +46,6 @@ static int32 *buckets;
 static EvschedLease *slots;
 
 static void settle_lease(EvschedLease *lease, bool committed);
-static int32 last_call(const EvschedListener *crew);
 static bool runs_low(const EvschedLease *lease);
 static uint32 num_buckets(void);
 static int32 *bucket_of(EvschedStore store, int64 id);
@@ -420,7 +419,8 @@ evsched_lease_enqueue(EvschedLease *lease)
 {
 	int32		n = lease - slots;
 	EvschedListener *crew = evsched_listener_get(lease->listener);
-	int32		before = lease->kind == EVSCHED_LEASE_CALL ? last_call(crew) : crew->last_queued;
+	bool		call = lease->kind == EVSCHED_LEASE_CALL;
+	int32		before = call ? crew->last_call : crew->last_queued;
 	int32	   *next = before == EVSCHED_NO_LEASE ? &crew->first_queued : &slots[before].next_queued;
 
 	lease->queued = true;
@@ -432,6 +432,11 @@ evsched_lease_enqueue(EvschedLease *lease)
 		slots[*next].prev_queued = n;
 	*next = n;
 	crew->num_queued++;
+	if (call)
+	{
+		crew->last_call = n;
+		crew->num_calls++;
+	}
 }
 
 /* It does so no longer. */
@@ -450,15 +455,31 @@ evsched_lease_dequeue(EvschedLease *lease)
 	else
 		slots[lease->next_queued].prev_queued = lease->prev_queued;
 	crew->num_queued--;
+	if (lease->kind != EVSCHED_LEASE_CALL)
+		return;
+	/* Before a call there is nothing but calls. */
+	if (crew->last_call == lease - slots)
+		crew->last_call = lease->prev_queued;
+	crew->num_calls--;
 }
 
-/* The job of a crew that has waited for the longest time, or NULL. */
+/* What comes first of what waits with a crew, a call or else a job; or NULL. */
 EvschedLease *
 evsched_lease_first_queued(int crew)
 {
 	int32		n = evsched_listener_get(crew)->first_queued;
 
 	return n == EVSCHED_NO_LEASE ? NULL : &slots[n];
+}
+
+/* The job of a crew that has waited for the longest time, or NULL. */
+EvschedLease *
+evsched_lease_first_job(int crew)
+{
+	int32		n = evsched_listener_get(crew)->last_call;
+
+	return n == EVSCHED_NO_LEASE ? evsched_lease_first_queued(crew) :
+		evsched_lease_next_queued(&slots[n]);
 }
 
 void
@@ -548,21 +569,6 @@ settle_lease(EvschedLease *lease, bool committed)
 		evsched_lease_dismiss(lease);
 	else
 		evsched_lease_look_again(lease);
-}
-
-/* The last one of the calls that wait with a crew, or none. */
-static int32
-last_call(const EvschedListener *crew)
-{
-	int32		last = EVSCHED_NO_LEASE;
-	int32		n = crew->first_queued;
-
-	while (n != EVSCHED_NO_LEASE && slots[n].kind == EVSCHED_LEASE_CALL)
-	{
-		last = n;
-		n = slots[n].next_queued;
-	}
-	return last;
 }
 
 /* Do so few jobs wait with this one's crew that more are to be handed out? */

@@ -32,8 +32,8 @@ typedef struct EvschedLease
 	int64		recurring;		/* the series of the event; 0: none */
 	int32		owner;			/* of the event, by number; 0: none */
 	int32		worker;			/* that runs the job; EVSCHED_NO_SLOT: none does */
-	int32		number;			/* of the pool's slot that a call is for; 0: any */
-	bool		queued;			/* the job waits for a worker */
+	int32		number;			/* of the pool's slot that a call is for */
+	bool		queued;			/* the job, or the call, waits for a worker */
 	bool		suspect;		/* the last run of the job was lost */
 	bool		dismissed;		/* ended by somebody while the job is run */
 	int64		granted_at;		/* µs, monotonic */
@@ -79,6 +79,7 @@ extern void evsched_lease_dismiss(EvschedLease *lease);
 extern void evsched_lease_enqueue(EvschedLease *lease);
 extern void evsched_lease_dequeue(EvschedLease *lease);
 extern EvschedLease *evsched_lease_first_queued(int crew);
+extern EvschedLease *evsched_lease_first_job(int crew);
 extern EvschedLease *evsched_lease_next_queued(const EvschedLease *lease);
 extern void evsched_lease_set_deadline(EvschedLease *lease, int64 deadline);
 extern void evsched_lease_orphan(EvschedLease *lease);

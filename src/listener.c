@@ -293,8 +293,9 @@ evsched_listener_add_crew(EvschedStore store, int queue, const char *pool, Oid r
 	crew->queue = queue;
 	crew->state = EVSCHED_LISTENER_JOINED;
 	crew->joined_at = GetCurrentTimestamp();
-	crew->first_queued = crew->last_queued = -1;
+	crew->first_queued = crew->last_queued = crew->last_call = -1;
 	crew->num_queued = 0;
+	crew->num_calls = 0;
 	crew->failures = 0;
 	crew->start_at = 0;
 	evsched_queue_get(queue)->num_listeners++;

@@ -64,9 +64,11 @@ typedef struct EvschedListener
 
 	/* of a crew: the workers of one role in one pool */
 	bool		crew;
-	int32		first_queued;	/* jobs that wait for a worker */
+	int32		first_queued;	/* what waits for a worker: calls before jobs */
 	int32		last_queued;
+	int32		last_call;		/* the last of the calls among it */
 	int			num_queued;
+	int			num_calls;		/* of these: calls */
 	int			failures;		/* to start a worker, in a row */
 	int64		start_at;		/* µs, monotonic: none is started before */
 

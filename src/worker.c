@@ -1,10 +1,11 @@
 /*
  * worker.c
- *		The background processes that run jobs.
+ *		The background processes that run jobs and calls.
  *
  * Each is logged in as the role whose jobs it runs and never becomes another: what a
- * job can do, its role could do in a session.  It is handed jobs through shared memory
- * (crew.c) and a latch, and between two of them forgets what a session keeps in mind.
+ * job can do, its role could do in a session.  It is handed jobs (run.c) and calls
+ * (call.c) through shared memory (crew.c) and a latch, and between two of them forgets
+ * what a session keeps in mind.
  * It ends when it has had nothing to do for a while, or when its place is needed.
  */
 #include "postgres.h"
@@ -36,14 +37,19 @@
 #include "shared.h"
 #include "staff.h"
 
-/* After so many runs a worker takes the oldest job of its role, in whatever pool. */
-#define RUNS_IN_POOL	16
+/* After so many jobs and calls a worker takes the oldest of its role, in whatever pool. */
+#define TASKS_IN_POOL	16
+
+/* So long it stays at least while something of its role waits for its turn, ms. */
+#define TURN_PATIENCE	1000
 
 static EvschedStore store;
 static Oid	role;
+static uint32 num_tasks;		/* that it has done */
 
 static void cancel_run(SIGNAL_ARGS);
 static void run_loop(void);
+static int	idle_ms(void);
 static bool next_task(EvschedTask *task);
 static void done(const EvschedTask *task, bool succeeded);
 static void clean_session(void);
@@ -124,9 +130,27 @@ run_loop(void)
 		if (has_retired())
 			proc_exit(0);
 		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					  evsched_worker_idle_timeout, PG_WAIT_EXTENSION) & WL_TIMEOUT)
+					  idle_ms(), PG_WAIT_EXTENSION) & WL_TIMEOUT)
 			retire();
 	}
+}
+
+/*
+ * How long it stays without anything to do.  It may have been started ahead of need, so it
+ * does not leave at once, only to be started again at once.
+ */
+static int
+idle_ms(void)
+{
+	bool		waits = false;
+
+	if (evsched_worker_idle_timeout < TURN_PATIENCE)
+	{
+		LWLockAcquire(evsched_lease_lock, LW_SHARED);
+		waits = evsched_crew_waits(store, role);
+		LWLockRelease(evsched_lease_lock);
+	}
+	return waits ? TURN_PATIENCE : evsched_worker_idle_timeout;
 }
 
 /* What it was handed, if anything. */
@@ -144,14 +168,14 @@ next_task(EvschedTask *task)
 	return busy;
 }
 
-/* busy -> idle, and perhaps busy again with the next job of this pool, or of another */
+/* busy -> idle, and perhaps busy again with what comes next in this pool, or in another */
 static void
 done(const EvschedTask *task, bool succeeded)
 {
 	EvschedStaff *staff = evsched_staff_get(evsched_staff_mine());
 
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	if (staff->run_id != 0)
+	if (!task->call && staff->run_id != 0)
 	{
 		staff->num_runs++;
 		staff->num_failed += !succeeded;
@@ -160,10 +184,10 @@ done(const EvschedTask *task, bool succeeded)
 	staff->busy += evsched_lease_clock() - staff->since;
 	evsched_staff_set_state(evsched_staff_mine(), staff->last_job || evsched_staff_is_stale() ?
 							EVSCHED_STAFF_LEAVING : EVSCHED_STAFF_IDLE);
-	/* The role's jobs in other pools must not wait for ever for those in this one. */
-	if (staff->num_runs % RUNS_IN_POOL == 0)
+	/* What the role has in other pools must not wait for ever for what is in this one. */
+	if (++num_tasks % TASKS_IN_POOL == 0)
 		evsched_crew_dispatch_oldest(store, role);
-	evsched_crew_dispatch(store, task->queue, task->pool);
+	evsched_crew_go_on(store, task->queue, task->pool, task->call);
 	if (task->suspect)
 		evsched_crew_refit(store);
 	else if (staff->state == EVSCHED_STAFF_IDLE)

@@ -345,11 +345,6 @@ REFRESH MATERIALIZED VIEW regress_evsched_evil.led_to_join;
 SELECT payload, owner FROM evsched.events WHERE queue = 'bait';
 SELECT count(*) FROM evsched.listeners;
 
--- what map has asked for is not to be found in the counters of workers by other scripts
-DO $$
-BEGIN
-    PERFORM pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'evsched worker';
-END $$;
 DELETE FROM evsched.event;
 DELETE FROM evsched.dead;
 DELETE FROM evsched.queue_grant;
