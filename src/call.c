@@ -7,6 +7,7 @@
  * jobs of its role's crew, whose id tells the segment.  A worker runs it in a
  * transaction of its own, outside of any other, and sends what came of it.  When the
  * session lets the segment go, however it ends, what is left of its calls is taken back.
+ * Whoever else ends a call wakes the session (lease.c).
  *
  * Locks: the lease lock, for some instructions.
  */
@@ -25,13 +26,17 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "crew.h"
 #include "guc.h"
 #include "lease.h"
+#include "listener.h"
 #include "process.h"
 #include "queue.h"
 #include "script.h"
+#include "setting.h"
 #include "shared.h"
+#include "stop.h"
 
 #define MAGIC			0x65767363
 #define QUEUE_BYTES		(16 * 1024)
@@ -59,11 +64,13 @@ static dsm_segment *make_segment(EvschedStore store, int n, const char *query,
 								 shm_mq_handle **answers);
 static void submit(EvschedStore store, const char *pool, int n, dsm_handle handle);
 static bool enter(EvschedStore store, int queue, const char *pool, int n, dsm_handle handle);
+static Call *call_in(dsm_segment *segment);
 static void withdraw(dsm_segment *segment, Datum arg);
 static int64 id_of(dsm_handle handle, int number);
 static void tell_begin(const EvschedTask *task);
 static void tell_end(const EvschedTask *task);
-static void evaluate(const char *query, EvschedAnswer *answer);
+static void evaluate(const char *pool, const char *query, EvschedAnswer *answer);
+static void require_served(const char *pool);
 static void send_answer(shm_mq_handle *to, const EvschedAnswer *answer);
 
 /*
@@ -81,9 +88,10 @@ evsched_call_begin(EvschedStore store, const char *pool, int n, const char *quer
 	return segment;
 }
 
-/* Takes an answer that has come; does not wait. */
+/* Takes an answer that has come, of a slot of the pool; does not wait. */
 EvschedCallState
-evsched_call_receive(shm_mq_handle *from, EvschedAnswer *answer)
+evsched_call_receive(dsm_segment *segment, int number, shm_mq_handle *from,
+					 EvschedAnswer *answer)
 {
 	Size		size;
 	void	   *data;
@@ -92,7 +100,11 @@ evsched_call_receive(shm_mq_handle *from, EvschedAnswer *answer)
 	switch (shm_mq_receive(from, &size, &data, true))
 	{
 		case SHM_MQ_WOULD_BLOCK:
-			return EVSCHED_CALL_WAITS;
+			/* Whoever runs it is the sender before the lease ends. */
+			return evsched_lease_exists(call_in(segment)->store,
+										id_of(dsm_segment_handle(segment), number)) ||
+				shm_mq_get_sender(shm_mq_get_queue(from)) != NULL ?
+				EVSCHED_CALL_WAITS : EVSCHED_CALL_ENDED;
 		case SHM_MQ_DETACHED:
 			return EVSCHED_CALL_GONE;
 		case SHM_MQ_SUCCESS:
@@ -111,6 +123,13 @@ evsched_call_receive(shm_mq_handle *from, EvschedAnswer *answer)
 	return EVSCHED_CALL_ANSWERED;
 }
 
+/* What is said where a pool is stopped; in the caller's memory. */
+const char *
+evsched_call_halted(const char *pool)
+{
+	return psprintf("pool \"%s\" is stopped", pool);
+}
+
 /* Runs a call that was handed to this process; false: it has not succeeded. */
 bool
 evsched_call_run(const EvschedTask *task)
@@ -123,6 +142,7 @@ evsched_call_run(const EvschedTask *task)
 	shm_toc    *contents = NULL;
 	dsm_segment *segment;
 
+	EVSCHED_STOP("call handed");
 	tell_begin(task);
 	segment = dsm_attach((dsm_handle) (-task->event_id >> NUMBER_BITS));
 	if (segment != NULL)
@@ -137,7 +157,7 @@ evsched_call_run(const EvschedTask *task)
 		to = shm_mq_attach(queue, segment, NULL);
 		/* Who lets the segment go may not have seen that this has begun. */
 		if (!call->over)
-			evaluate(call->query, &answer);
+			evaluate(task->pool, call->query, &answer);
 	}
 	evsched_staff_set_cancellable(false);
 	disable_all_timeouts(false);
@@ -228,7 +248,8 @@ enter(EvschedStore store, int queue, const char *pool, int n, dsm_handle handle)
 			.listener = crew,
 			.granted_at = evsched_lease_clock(),
 			.kind = EVSCHED_LEASE_CALL,
-			.number = number
+			.number = number,
+			.procno = EVSCHED_MY_PROCNO
 		};
 		EvschedLease *granted = evsched_lease_grant(&call);
 
@@ -239,12 +260,17 @@ enter(EvschedStore store, int queue, const char *pool, int n, dsm_handle handle)
 	return crew != EVSCHED_NO_SLOT;
 }
 
+static Call *
+call_in(dsm_segment *segment)
+{
+	return shm_toc_lookup(shm_toc_attach(MAGIC, dsm_segment_address(segment)), KEY_CALL, false);
+}
+
 /* The segment goes: so do calls that wait, and those that are run are to end. */
 static void
 withdraw(dsm_segment *segment, Datum arg)
 {
-	Call	   *call = shm_toc_lookup(shm_toc_attach(MAGIC, dsm_segment_address(segment)),
-									  KEY_CALL, false);
+	Call	   *call = call_in(segment);
 
 	call->over = true;
 	for (int number = 1; number <= call->n; number++)
@@ -272,9 +298,15 @@ id_of(dsm_handle handle, int number)
 static void
 tell_begin(const EvschedTask *task)
 {
+	EvschedStaff *staff = evsched_staff_get(evsched_staff_mine());
+	EvschedListener *crew = evsched_listener_get(task->crew);
+
 	evsched_staff_set_cancellable(true);
 	LWLockAcquire(evsched_lease_lock, LW_EXCLUSIVE);
-	evsched_staff_get(evsched_staff_mine())->run_id = task->event_id;
+	staff->run_id = task->event_id;
+	/* A worker has come up. */
+	if (crew->crew && crew->role == staff->role)
+		crew->failures = 0;
 	LWLockRelease(evsched_lease_lock);
 }
 
@@ -292,7 +324,7 @@ tell_end(const EvschedTask *task)
 
 /* In a transaction of its own. */
 static void
-evaluate(const char *query, EvschedAnswer *answer)
+evaluate(const char *pool, const char *query, EvschedAnswer *answer)
 {
 	MemoryContext context = CurrentMemoryContext;
 	EvschedScript script = {.sql = pstrdup(query), .context = context};
@@ -304,6 +336,7 @@ evaluate(const char *query, EvschedAnswer *answer)
 		if (StatementTimeout > 0)
 			enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
 		evsched_process_begin();
+		require_served(pool);
 		MemoryContextSwitchTo(context);
 		evsched_script_parse(&script);
 		evsched_script_run(&script);
@@ -322,6 +355,16 @@ evaluate(const char *query, EvschedAnswer *answer)
 	debug_query_string = NULL;
 	pgstat_report_activity(STATE_IDLE, NULL);
 	MemoryContextSwitchTo(context);
+}
+
+/* Once somebody has stopped the pool, nothing of it begins. */
+static void
+require_served(const char *pool)
+{
+	if (evsched_setting_is_halted(pool))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s", evsched_call_halted(pool))));
 }
 
 /* Ends when all of it is sent, or nobody wants it any more. */

@@ -22,13 +22,16 @@ typedef enum EvschedCallState
 {
 	EVSCHED_CALL_WAITS,
 	EVSCHED_CALL_ANSWERED,
-	EVSCHED_CALL_GONE			/* who ran it is gone */
+	EVSCHED_CALL_GONE,			/* who ran it is gone */
+	EVSCHED_CALL_ENDED			/* nobody runs it, nor will */
 } EvschedCallState;
 
 /* In the session that calls. */
 extern dsm_segment *evsched_call_begin(EvschedStore store, const char *pool, int n,
 									   const char *query, shm_mq_handle **answers);
-extern EvschedCallState evsched_call_receive(shm_mq_handle *from, EvschedAnswer *answer);
+extern EvschedCallState evsched_call_receive(dsm_segment *segment, int number,
+											 shm_mq_handle *from, EvschedAnswer *answer);
+extern const char *evsched_call_halted(const char *pool);
 
 /* In a worker. */
 extern bool evsched_call_run(const EvschedTask *task);

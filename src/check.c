@@ -180,7 +180,7 @@ evsched_sql_stalled(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* How long the oldest lease has been held; NULL: nothing is delivered. */
+/* How long the oldest event has been leased; NULL: none is. */
 static Interval *
 lease_age(EvschedStore store)
 {
@@ -190,8 +190,12 @@ lease_age(EvschedStore store)
 	int			n = evsched_lease_list(store, &leases);
 
 	for (int i = 0; i < n; i++)
-		granted_at = Min(granted_at, leases[i].granted_at);
-	if (n == 0)
+	{
+		/* Whoever calls knows how long he is willing to wait. */
+		if (leases[i].kind != EVSCHED_LEASE_CALL)
+			granted_at = Min(granted_at, leases[i].granted_at);
+	}
+	if (granted_at == PG_INT64_MAX)
 		return NULL;
 	age = palloc0(sizeof(Interval));
 	age->time = evsched_lease_clock() - granted_at;

@@ -210,8 +210,8 @@ evsched_crew_refit(EvschedStore store)
 }
 
 /*
- * What waits for a worker of a role (InvalidOid: of any) is given back; but for calls, which
- * are nobody's but the caller's.
+ * The jobs that wait for a worker of a role are given back.  Without a role, nothing of the
+ * pool is to be run: the jobs of all are given back, and calls, which have nowhere to go, end.
  */
 void
 evsched_crew_recall(int queue, const char *pool, Oid role)
@@ -232,6 +232,8 @@ evsched_crew_recall(int queue, const char *pool, Oid role)
 			next = evsched_lease_next_queued(lease);
 			if (lease->kind == EVSCHED_LEASE_JOB)
 				evsched_lease_give_back(lease);
+			else if (!OidIsValid(role))
+				evsched_lease_end(lease);
 		}
 	}
 }

@@ -18,6 +18,8 @@
 #include "access/transam.h"
 #include "common/hashfn.h"
 #include "port/pg_bitutils.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
 #include "storage/shmem.h"
 
@@ -391,6 +393,9 @@ evsched_lease_end(EvschedLease *lease)
 	lease->next_in_bucket = leases->first_free;
 	leases->first_free = n;
 
+	/* Nobody may have begun it: then nobody else tells who waits for it. */
+	if (lease->kind == EVSCHED_LEASE_CALL)
+		SetLatch(&ProcGlobal->allProcs[lease->procno].procLatch);
 	if (lease->dismissed)
 		evsched_mark_note_slot(lease->queue, EVSCHED_PLACE_FIRST);
 	if (queue->starving && (lease->kind != EVSCHED_LEASE_JOB || runs_low(lease)))

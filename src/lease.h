@@ -33,6 +33,7 @@ typedef struct EvschedLease
 	int32		owner;			/* of the event, by number; 0: none */
 	int32		worker;			/* that runs the job; EVSCHED_NO_SLOT: none does */
 	int32		number;			/* of the pool's slot that a call is for */
+	int32		procno;			/* of the session that waits for a call's answer */
 	bool		queued;			/* the job, or the call, waits for a worker */
 	bool		suspect;		/* the last run of the job was lost */
 	bool		dismissed;		/* ended by somebody while the job is run */

@@ -28,8 +28,22 @@
 
 #define DEFAULT_TIMEOUT		(10 * USECS_PER_SEC)
 
+/* So long a session sleeps at most, for a latch takes no more than an int of ms; µs. */
+#define LONGEST_SLEEP		USECS_PER_HOUR
+
+/* What is under way. */
+typedef struct Map
+{
+	const char *pool;
+	int			n;				/* slots of the pool */
+	dsm_segment *segment;
+	shm_mq_handle **from;
+	EvschedAnswer *answers;
+} Map;
+
 static void require_served(const char *pool);
-static void collect(shm_mq_handle **from, EvschedAnswer *answers, int n, int64 until);
+static void collect(Map *map, int64 until);
+static bool take_answer(Map *map, int i);
 static void put_answer(ReturnSetInfo *to, int number, const EvschedAnswer *answer);
 
 PG_FUNCTION_INFO_V1(evsched_sql_map);
@@ -39,35 +53,31 @@ Datum
 evsched_sql_map(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	const char *pool;
+	Map			map;
 	int64		timeout = PG_ARGISNULL(2) ? DEFAULT_TIMEOUT :
 		evsched_arg_positive_us(PG_GETARG_INTERVAL_P(2), "timeout");
-	EvschedAnswer *answers;
-	shm_mq_handle **from;
-	dsm_segment *segment;
 	char	   *query;
-	int			n;
 
 	if (PG_ARGISNULL(0))
 		evsched_arg_refuse("expr must not be null", "Give an SQL expression.");
 	query = evsched_expression_query(PG_GETARG_TEXT_PP(0), "expr");
 	PreventCommandDuringRecovery("evsched.map()");
 	evsched_shared_require();
-	pool = evsched_pool_require(PG_ARGISNULL(1) ? EVSCHED_POOL_WORK :
-								evsched_arg_queue(PG_GETARG_TEXT_PP(1)));
+	map.pool = evsched_pool_require(PG_ARGISNULL(1) ? EVSCHED_POOL_WORK :
+									evsched_arg_queue(PG_GETARG_TEXT_PP(1)));
 	evsched_job_require_login();
-	require_served(pool);
+	require_served(map.pool);
 
-	n = evsched_pool_size(pool);
-	answers = palloc0(sizeof(EvschedAnswer) * n);
-	from = palloc(sizeof(shm_mq_handle *) * n);
-	segment = evsched_call_begin(evsched_store_here(), pool, n, query, from);
-	collect(from, answers, n, evsched_lease_clock() + timeout);
-	dsm_detach(segment);
+	map.n = evsched_pool_size(map.pool);
+	map.answers = palloc0(sizeof(EvschedAnswer) * map.n);
+	map.from = palloc(sizeof(shm_mq_handle *) * map.n);
+	map.segment = evsched_call_begin(evsched_store_here(), map.pool, map.n, query, map.from);
+	collect(&map, evsched_lease_clock() + timeout);
+	dsm_detach(map.segment);
 
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < n; i++)
-		put_answer(rsinfo, i + 1, &answers[i]);
+	for (int i = 0; i < map.n; i++)
+		put_answer(rsinfo, i + 1, &map.answers[i]);
 	return (Datum) 0;
 }
 
@@ -79,26 +89,26 @@ require_served(const char *pool)
 	if (evsched_setting_is_halted(pool))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("pool \"%s\" is stopped", pool),
+				 errmsg("%s", evsched_call_halted(pool)),
 				 errhint("evsched.start() or evsched.resume_queue() has it go on.")));
 }
 
 /* Waits until all have answered or cannot any more, or the time is over. */
 static void
-collect(shm_mq_handle **from, EvschedAnswer *answers, int n, int64 until)
+collect(Map *map, int64 until)
 {
-	bool	   *settled = palloc0(sizeof(bool) * n);
-	int			waiting = n;
+	bool	   *settled = palloc0(sizeof(bool) * map->n);
+	int			waiting = map->n;
 
-	for (int i = 0; i < n; i++)
-		answers[i].error = "no answer";
+	for (int i = 0; i < map->n; i++)
+		map->answers[i].error = "no answer";
 	for (;;)
 	{
 		int64		left = until - evsched_lease_clock();
 
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < map->n; i++)
 		{
-			if (settled[i] || evsched_call_receive(from[i], &answers[i]) == EVSCHED_CALL_WAITS)
+			if (settled[i] || !take_answer(map, i))
 				continue;
 			settled[i] = true;
 			waiting--;
@@ -106,10 +116,22 @@ collect(shm_mq_handle **from, EvschedAnswer *answers, int n, int64 until)
 		if (waiting == 0 || left <= 0)
 			break;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 left / 1000 + 1, PG_WAIT_EXTENSION);
+						 Min(left, LONGEST_SLEEP) / 1000 + 1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/* False: it may still come. */
+static bool
+take_answer(Map *map, int i)
+{
+	EvschedCallState state = evsched_call_receive(map->segment, i + 1, map->from[i],
+												  &map->answers[i]);
+
+	if (state == EVSCHED_CALL_ENDED && evsched_setting_is_halted(map->pool))
+		map->answers[i].error = evsched_call_halted(map->pool);
+	return state != EVSCHED_CALL_WAITS;
 }
 
 static void

@@ -320,7 +320,7 @@ evsched_staff_runs_suspect(EvschedStore store)
 	return false;
 }
 
-/* How many jobs of a pool are run just now. */
+/* How many jobs and calls of a pool are run just now. */
 int
 evsched_staff_running(EvschedStore store, const char *pool)
 {

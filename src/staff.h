@@ -14,22 +14,22 @@ typedef enum EvschedStaffState
 	EVSCHED_STAFF_FREE,
 	EVSCHED_STAFF_STARTING,		/* the postmaster was asked for it */
 	EVSCHED_STAFF_IDLE,
-	EVSCHED_STAFF_BUSY,			/* it has a job */
-	EVSCHED_STAFF_LEAVING		/* it gets no job any more */
+	EVSCHED_STAFF_BUSY,			/* it has a job or a call */
+	EVSCHED_STAFF_LEAVING		/* it gets nothing any more */
 } EvschedStaffState;
 
-/* Why a run is to be ended. */
+/* Why a run, or a call, is to be ended. */
 typedef enum EvschedStaffStop
 {
 	EVSCHED_STAFF_NO_STOP,
-	EVSCHED_STAFF_STOP_RUN,			/* somebody has called stop_run */
+	EVSCHED_STAFF_STOP_RUN,			/* somebody has called stop_run, or a caller has gone on */
 	EVSCHED_STAFF_STOP_FORCED			/* ... or force_stop: the job stays queued */
 } EvschedStaffStop;
 
-/* A job as it was handed to a worker. */
+/* A job, or a call, as it was handed to a worker. */
 typedef struct EvschedTask
 {
-	int64		event_id;
+	int64		event_id;		/* of a call: the id of its lease, less than 0 */
 	uint64		serial;			/* of its lease */
 	TimestampTz due_at;
 	int64		recurring;		/* 0: of no series */
@@ -54,15 +54,15 @@ typedef struct EvschedStaff
 	int64		since;			/* µs, monotonic: in this state */
 
 	EvschedTask task;			/* of a busy one */
-	int64		run_id;			/* 0: the run has not begun */
-	TimestampTz started_at;		/* of the run */
+	int64		run_id;			/* less than 0: of a call; 0: nothing has begun */
+	TimestampTz started_at;		/* of the run of a job */
 	EvschedStaffStop stop;
 	bool		last_job;		/* it leaves when it has done this one */
 
 	TimestampTz hired_at;
-	int64		num_runs;
+	int64		num_runs;		/* of jobs */
 	int64		num_failed;		/* of these: did not succeed */
-	int64		busy;			/* µs, but for the job it has now */
+	int64		busy;			/* µs, but for what it has now */
 	EvschedLateness lateness;	/* of the beginnings of its runs */
 } EvschedStaff;
 

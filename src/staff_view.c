@@ -85,14 +85,15 @@ evsched_sql_stop_run(PG_FUNCTION_ARGS)
 	int64		run_id;
 	int			n;
 
-	if (PG_ARGISNULL(0) || !evsched_shared_ready())
+	/* What is below 0 is no run, but a call: that is its caller's. */
+	if (PG_ARGISNULL(0) || PG_GETARG_INT64(0) <= 0 || !evsched_shared_ready())
 		PG_RETURN_BOOL(false);
 	run_id = PG_GETARG_INT64(0);
 	store = evsched_store_here();
 	n = evsched_staff_list(store, &staff);
 	for (int i = 0; i < n; i++)
 	{
-		if (staff[i].state == EVSCHED_STAFF_BUSY && staff[i].run_id == run_id && run_id != 0 &&
+		if (staff[i].state == EVSCHED_STAFF_BUSY && staff[i].run_id == run_id &&
 			evsched_is_member(GetUserId(), staff[i].role))
 			PG_RETURN_BOOL(evsched_staff_stop(store, run_id, EVSCHED_STAFF_STOP_RUN));
 	}
