@@ -5,8 +5,11 @@ use warnings;
 
 use Evsched qw(nothing_early scheduler_pid new_scheduler wait_asleep wait_until);
 use Evsched::Job  qw(quote trace gate_command);
-use Evsched::Stop qw(crash);
+use Evsched::Stop qw(crash go_on require_stop_points stop_at wait_stopped);
+use PostgreSQL::Test::Utils;
 use Test::More;
+
+require_stop_points();
 
 # Longer than a test waits for anything.
 use constant LONG => '10 min';
@@ -87,6 +90,17 @@ sub await_sleepers
 		"$n workers to sleep");
 }
 
+# Waits until a session has nothing to do but to wait for answers.
+sub await_caller
+{
+	my ($session) = @_;
+	my $pid = $session->pid;
+
+	return $jobs->await(
+		sub { $jobs->sql("SELECT wait_event FROM pg_stat_activity WHERE pid = $pid") eq 'Extension' },
+		'the caller to wait');
+}
+
 # In the end nothing is left of any map, and the next one works.
 sub nothing_left
 {
@@ -139,6 +153,9 @@ $jobs->story(
 		$jobs->becomes('SELECT unconfirmed FROM evsched.queues WHERE queue = \'work\'',
 			0, 'the queue holds nothing');
 		is($jobs->sql('SELECT count(*) FROM evsched.run'), 0, 'no run is written down');
+		is($jobs->sql('SELECT sum(runs + failed) FROM evsched.stat_worker'), 0, 'nor counted');
+		is(map_of('(SELECT 1 FROM pg_sleep(0.1))', timeout => '100 years'), all_say(1),
+			'a century is not too long');
 		wait_asleep(scheduler_pid($server), 0.3);
 	});
 
@@ -383,6 +400,92 @@ SQL
 	});
 
 $jobs->story(
+	'calls that never end',
+	sub {
+		my @sessions = map { $jobs->session_of('ann', "s$_") } 1 .. 4;
+		$_->send(<<'SQL') for @sessions;
+DO $$ BEGIN
+	WHILE NOT EXISTS (SELECT FROM trace) LOOP
+		PERFORM * FROM evsched.map('(SELECT 1 FROM pg_sleep(0.1))', 'work', '10 min');
+	END LOOP;
+END $$
+SQL
+		await_sleepers(3);
+		my @jobs = map { $jobs->enqueue('SELECT 1', pool => 'work', session => $jobs->session_of($_)) } qw(ann bob);
+		$jobs->has_runs($_, 'succeeded', 'a job is not kept waiting for ever') for @jobs;
+		$jobs->sql(trace('enough'));
+		is($_->reply->{error}, undef, 'nor are calls') for @sessions;
+		nothing_left('calls');
+
+		# As many as jobs are leased ahead, and more.
+		$jobs->close_gate(1);
+		@jobs = map { $jobs->enqueue(gate_command(1), pool => 'passive') } 1 .. 10;
+		$jobs->wait_at_gate(1, 10);
+		push @sessions, map { $jobs->session_of('ann', "s$_") } 5 .. 8;
+		$_->send(map_sql('1', pool => 'passive')) for @sessions;
+		await_caller($_) for @sessions;
+		push @jobs, $jobs->enqueue('SELECT 1', pool => 'passive', session => $jobs->session_of('bob'));
+		$jobs->becomes("SELECT count(*) FROM evsched._leases() WHERE id = $jobs[-1]",
+			1, 'calls take no room from jobs');
+		$jobs->open_gate(1);
+		is(told($_->reply), all_say(1, 10), 'they are answered') for @sessions;
+		$jobs->has_runs($_, 'succeeded', 'and the jobs') for @jobs;
+		nothing_left('many calls');
+		$_->quit for @sessions;
+		delete $jobs->{sessions}{"s$_"} for 1 .. 8;
+	});
+
+# How many workers have been started so far; the server tells when it is told to.
+sub starts
+{
+	return scalar(() = slurp_file($server->logfile) =~ /starting background worker process "evsched worker"/g);
+}
+
+$jobs->story(
+	'workers that leave at once',
+	sub {
+		my $ann = $jobs->session_of('ann');
+
+		$jobs->set('log_min_messages' => 'debug1');
+		$jobs->set('evsched.worker_idle_timeout' => 0);
+		$jobs->close_gate(1);
+		my @jobs = map { $jobs->enqueue(gate_command(1), pool => $_) } qw(work active);
+		$jobs->wait_at_gate(1, 2);
+		my $slot   = $jobs->last_run($jobs[0])->{worker};
+		my $before = starts();
+		is( map_of('7', timeout => '3 s'),
+			join(' ', map { $_ == $slot ? "$_=$silence" : "$_=7" } 1 .. 3),
+			'one slot has a job');
+		cmp_ok(starts() - $before, '<', 30, 'nobody is started again and again for its call');
+		$before = starts();
+		is(map_of('7', pool => 'active', timeout => '3 s', session => $ann), all_say($silence, 1), 'the only one has');
+		cmp_ok(starts() - $before, '<', 30, 'nor for what waits for its turn');
+		$jobs->open_gate(1);
+		$jobs->has_runs($_, 'succeeded', 'the jobs') for @jobs;
+		$jobs->reset_settings;
+		nothing_left('at once');
+	});
+
+$jobs->story(
+	'workers that do not come up',
+	sub {
+		my $ann    = $jobs->session_of('ann');
+		my $failed = sub {
+			return scalar(() = slurp_file($server->logfile) =~ /"evsched worker" \(PID \d+\) exited with exit code 1/g);
+		};
+		$jobs->sql(
+			q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker')
+		);
+		my $before = $failed->();
+		$jobs->sql(q(UPDATE pg_database SET datallowconn = false WHERE datname = 'postgres'));
+		$ann->send(map_sql('1', pool => 'active'));
+		$jobs->await(sub { $failed->() > $before }, 'a worker to fail');
+		$jobs->sql(q(UPDATE pg_database SET datallowconn = true WHERE datname = 'postgres'));
+		is(told($ann->reply), all_say(1, 1), 'are started again for a map');
+		is($jobs->sql('SELECT count(*) FROM evsched._stalled()'), 0, 'and have come up');
+	});
+
+$jobs->story(
 	'workers are few',
 	sub {
 		for my $setting ('evsched.max_workers', 'evsched.max_role_workers')
@@ -410,6 +513,19 @@ $jobs->story(
 		$jobs->set('evsched.pools' => 'active:1, passive:10, work:3');
 		is(map_of('evsched.worker_id()'), '1=1 2=2 3=3', 'a pool that is smaller again');
 		is(map_of('1', pool => 'extra'), '22023', 'one that is gone');
+
+		# Whoever waits for one is told.
+		$jobs->set('evsched.pools' => 'active:1, passive:10, work:3, extra:1');
+		$jobs->close_gate(1);
+		my $job = $jobs->enqueue(gate_command(1), pool => 'extra');
+		$jobs->wait_at_gate(1);
+		my $session = $jobs->session_of('ann', 'caller');
+		$session->send(map_sql('1', pool => 'extra'));
+		await_caller($session);
+		$jobs->set('evsched.pools' => 'active:1, passive:10, work:3');
+		is(told($session->reply), all_say($silence, 1), 'one that goes meanwhile');
+		$jobs->open_gate(1);
+		$jobs->has_runs($job, 'succeeded', 'a job of it');
 	});
 
 $jobs->story(
@@ -566,7 +682,7 @@ $jobs->story(
 		$jobs->wait_at_gate(1, 3);
 		my $session = $jobs->session_of('ann', 'caller');
 		$session->send(map_sql('note(99)'));
-		$jobs->await(sub { $jobs->sql('SELECT wait_event FROM pg_stat_activity WHERE pid = ' . $session->pid) eq 'Extension' }, 'it to wait');
+		await_caller($session);
 		$jobs->sql('SELECT pg_cancel_backend(' . $session->pid . ')');
 		is($session->reply->{sqlstate}, '57014', 'cancelled before anybody has begun');
 		$jobs->open_gate(1);
@@ -594,7 +710,7 @@ $jobs->story(
 		);
 		kill('STOP', $old);
 		$session->send(map_sql('5'));
-		$jobs->await(sub { $jobs->sql('SELECT wait_event FROM pg_stat_activity WHERE pid = ' . $session->pid) eq 'Extension' }, 'it to wait');
+		await_caller($session);
 		kill('TERM', $old);
 		kill('CONT', $old);
 		is(told($session->reply), all_say(5), 'the next one starts the workers');
@@ -642,6 +758,54 @@ $jobs->story(
 		$jobs->becomes(q(SELECT evsched.stop('0')), 't', 'then nobody is');
 		$jobs->sql('SELECT evsched.start()');
 		nothing_left('started');
+
+		# What has not begun by then never does.
+		my $told = '!pool "work" is stopped';
+		for my $case (
+			[ q(evsched.stop('0')),          'evsched.start()' ],
+			[ q(evsched.pause_queue('work')), q(evsched.resume_queue('work')) ])
+		{
+			my ($stop, $start) = @$case;
+
+			$jobs->close_gate(1);
+			my @jobs = map { $jobs->enqueue(gate_command(1), pool => 'work') } 1 .. 3;
+			$jobs->wait_at_gate(1, 3);
+			$session->send(map_sql('note(77)'));
+			await_caller($session);
+			$jobs->sql("SELECT $stop");
+			is(told($session->reply), all_say($told), "$stop: who waits for a slot is told");
+			$jobs->open_gate(1);
+			$jobs->has_runs($_, 'succeeded', "$stop: the jobs go on") for @jobs;
+			$jobs->sql("SELECT $start");
+
+			# There are as many workers as slots.
+			$jobs->sql(
+				q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker')
+			);
+			nothing_left($start);
+			my @workers = $jobs->workers;
+			stop_at($server, $_, 'call handed') for @workers;
+			$session->send(map_sql('note(77)'));
+			wait_stopped($server, $_) for @workers;
+			$jobs->sql("SELECT $stop");
+			go_on($server, $_) for @workers;
+			is(told($session->reply), all_say($told), "$stop: so is who has one, but has not begun");
+			$jobs->sql("SELECT $start");
+			nothing_left($start);
+		}
+		is($jobs->sql('SELECT count(*) FROM seen WHERE n = 77'), 0, 'nothing of it was evaluated');
+
+		# A call is not a run.
+		$jobs->close_gate(1);
+		$session->send(map_sql(gated(1, 5)));
+		$jobs->wait_at_gate(1, 3);
+		is( $jobs->sql(q(SELECT string_agg(evsched.stop_run(id)::text, ' ') FROM evsched._leases() WHERE kind = 'call')),
+			'false false false',
+			'stop_run stops none');
+		is($jobs->sql('SELECT leases = 3 AND oldest_lease IS NULL FROM evsched._server()'),
+			't', 'nor is it said to hold an event');
+		$jobs->open_gate(1);
+		is(told($session->reply), all_say(5), 'it goes on');
 	});
 
 $server->adjust_conf('postgresql.conf', 'shared_preload_libraries', q(''));
