@@ -263,7 +263,8 @@ enter(EvschedStore store, int queue, const char *pool, int n, dsm_handle handle)
 static Call *
 call_in(dsm_segment *segment)
 {
-	return shm_toc_lookup(shm_toc_attach(MAGIC, dsm_segment_address(segment)), KEY_CALL, false);
+	return shm_toc_lookup(shm_toc_attach(MAGIC, dsm_segment_address(segment)),
+						  KEY_CALL, false);
 }
 
 /* The segment goes: so do calls that wait, and those that are run are to end. */

@@ -274,7 +274,7 @@ evsched_crew_list_stalled(EvschedStore store, Oid *roles)
 	return n;
 }
 
-/* How much of what waits with a crew could be run at once by workers that it lacks; up to max. */
+/* How much of what waits with a crew could be begun at once, had it workers; up to max. */
 int
 evsched_crew_count_ready(int slot, int max)
 {

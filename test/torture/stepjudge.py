@@ -96,7 +96,7 @@ PATIENT, QUIET = 3, 0.5
 MANY = 5
 
 MARK = re.compile(r"mapper\d+\.\d+\.\d+:\d+")
-CANCELLED = re.compile(r"canceling statement due to|terminating ")
+CANCELLED = re.compile(r'canceling statement due to|terminating |^pool ".*" is stopped$')
 NO_ANSWER = "no answer"
 
 
