@@ -782,8 +782,12 @@ $jobs->story(
 			$jobs->sql(
 				q(SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE backend_type = 'evsched worker')
 			);
+			$jobs->close_gate(1);
+			$session->send(map_sql(gated(1, 5)));
+			my @workers = $jobs->wait_at_gate(1, 3);
+			$jobs->open_gate(1);
+			is(told($session->reply), all_say(5), "$start: it goes on");
 			nothing_left($start);
-			my @workers = $jobs->workers;
 			stop_at($server, $_, 'call handed') for @workers;
 			$session->send(map_sql('note(77)'));
 			wait_stopped($server, $_) for @workers;
