@@ -20,3 +20,10 @@ COMMENT ON TABLE evsched.recurrence IS 'the schedules of series, and what is wat
 
 SELECT pg_catalog.pg_extension_config_dump('evsched.recurrence', '');
 
+-- A restore of data brings again what is here already, or watches what is watched here:
+-- that stays as it is, and the other series are restored.
+
+CREATE TRIGGER skip_known BEFORE INSERT ON evsched.recurrence
+    FOR EACH ROW EXECUTE FUNCTION evsched._skip_known();
+ALTER TABLE evsched.recurrence ENABLE ALWAYS TRIGGER skip_known;
+

@@ -31,7 +31,12 @@
 /* No table of settings has more. */
 #define MAX_SETTING_COLUMNS	16
 
+/* Of evsched.recurrence, from 0. */
+#define CHANNEL_COLUMN		7
+#define PATH_COLUMN			8
+
 static bool is_known(Relation relation, HeapTuple tuple);
+static bool is_known_series(Datum *values, const bool *nulls);
 static void adopt(Relation relation, HeapTuple tuple);
 static bool is_subscribed(Oid relation);
 static bool is_for_all(HeapTuple tuple, TupleDesc desc);
@@ -159,6 +164,8 @@ is_known(Relation relation, HeapTuple tuple)
 		return !nulls[0] && !nulls[1] && !nulls[2] &&
 			evsched_role_is_known(DatumGetInt32(values[0]), NameStr(*DatumGetName(values[1])),
 								  TextDatumGetCString(values[2]));
+	if (strcmp(table, "recurrence") == 0)
+		return is_known_series(values, nulls);
 	while (strcmp(table, tables[i].table) != 0)
 	{
 		if (++i == lengthof(tables))
@@ -172,6 +179,28 @@ is_known(Relation relation, HeapTuple tuple)
 	}
 	evsched_statement_begin(&caller);
 	known = evsched_statement_read(tables[i].find, values) > 0;
+	evsched_statement_end(&caller);
+	return known;
+}
+
+/*
+ * By its id, or by what it watches: another watch may have that already, and the other
+ * series of a restore must not fail with this one.
+ */
+static bool
+is_known_series(Datum *values, const bool *nulls)
+{
+	Datum		watched[] = {
+		nulls[CHANNEL_COLUMN] ? CStringGetTextDatum("") : values[CHANNEL_COLUMN],
+		nulls[PATH_COLUMN] ? CStringGetTextDatum("") : values[PATH_COLUMN]
+	};
+	EvschedCaller caller;
+	bool		known;
+
+	evsched_statement_begin(&caller);
+	known = (!nulls[0] && evsched_statement_read(EVSCHED_STMT_SERIES_KNOWN, values) > 0) ||
+		((!nulls[CHANNEL_COLUMN] || !nulls[PATH_COLUMN]) &&
+		 evsched_statement_read(EVSCHED_STMT_WATCH_KNOWN, watched) > 0);
 	evsched_statement_end(&caller);
 	return known;
 }

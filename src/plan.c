@@ -96,8 +96,11 @@ evsched_plan_has_missed(const EvschedPlan *plan, TimestampTz planned_at, Timesta
 	return false;
 }
 
-/* Stores the plan of a series, in place of an older one. */
-void
+/*
+ * Stores the plan of a series, in place of an older one; false: that one is newer than
+ * the transaction's snapshot.
+ */
+bool
 evsched_plan_save(const EvschedPlan *plan, int64 series, text *schedule)
 {
 	const EvschedRecurrence *recurrence = &plan->recurrence;
@@ -111,8 +114,11 @@ evsched_plan_save(const EvschedPlan *plan, int64 series, text *schedule)
 		CStringGetTextDatum(missed_words[plan->missed]),
 		CStringGetTextDatum(overlap_words[plan->overlap])
 	};
+	const char *nulls = has_period ? "   n   " : " nn    ";
 
-	evsched_statement_run(EVSCHED_STMT_SERIES_SAVE, values, has_period ? "   n   " : " nn    ");
+	/* ON CONFLICT would not do: a trigger passes over what is there (note.c). */
+	return evsched_statement_run(EVSCHED_STMT_SERIES_CHANGE, values, nulls) > 0 ||
+		evsched_statement_run(EVSCHED_STMT_SERIES_ADD, values, nulls) > 0;
 }
 
 /*
@@ -174,7 +180,8 @@ log_unknown_zone(int64 series, const char *zone)
 		ereport(LOG,
 				(errmsg("evsched: series " INT64_FORMAT " waits: time zone \"%s\" is not known here",
 						series, evsched_arg_clip(zone)),
-				 errhint("Install it with the system's or the server's time zones, or post the series again with another.")));
+				 errhint("Install it with the system's or the server's time zones,"
+						 " or post the series again with another.")));
 	logged = true;
 }
 

@@ -61,7 +61,7 @@ extern bool evsched_plan_has_missed(const EvschedPlan *plan, TimestampTz planned
 									TimestampTz now, TimestampTz served_since);
 
 /* Between begin and end of statements. */
-extern void evsched_plan_save(const EvschedPlan *plan, int64 series, text *schedule);
+extern bool evsched_plan_save(const EvschedPlan *plan, int64 series, text *schedule);
 extern bool evsched_plan_lock(EvschedPlan *plan, int64 series, EvschedStatement lock);
 
 #endif							/* EVSCHED_PLAN_H */

@@ -57,7 +57,8 @@ evsched_series_post(EvschedEntry *entry, const EvschedTerms *terms, const char *
 	if (!kept)
 	{
 		evsched_statement_begin(&caller);
-		evsched_plan_save(&plan, id, terms->schedule);
+		if (!evsched_plan_save(&plan, id, terms->schedule))
+			refuse_stale();
 		plan_waiting(id, first);
 		evsched_statement_end(&caller);
 	}
@@ -255,7 +256,7 @@ is_under_way(int64 series, TimestampTz now)
 	return found;
 }
 
-/* What waits is younger than the transaction's snapshot. */
+/* What is to be changed is younger than the transaction's snapshot. */
 static void
 refuse_stale(void)
 {

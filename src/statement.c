@@ -408,15 +408,20 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		" AND paused IS NOT TRUE AND recurring IS DISTINCT FROM id"
 		" ORDER BY due_at, id LIMIT 1)"
 	},
-	[EVSCHED_STMT_SERIES_SAVE] = {
+	[EVSCHED_STMT_SERIES_CHANGE] = {
+		SPI_OK_UPDATE, 7,
+		{INT8OID, TIMESTAMPTZOID, INTERVALOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+		"UPDATE evsched.recurrence"
+		" SET start_at = $2, period = $3, schedule = $4, time_zone = $5,"
+		" missed = $6, overlap = $7"
+		" WHERE id OPERATOR(pg_catalog.=) $1"
+	},
+	[EVSCHED_STMT_SERIES_ADD] = {
 		SPI_OK_INSERT, 7,
 		{INT8OID, TIMESTAMPTZOID, INTERVALOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID},
 		"INSERT INTO evsched.recurrence"
 		" (id, start_at, period, schedule, time_zone, missed, overlap)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET"
-		" start_at = excluded.start_at, period = excluded.period,"
-		" schedule = excluded.schedule, time_zone = excluded.time_zone,"
-		" missed = excluded.missed, overlap = excluded.overlap"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7)"
 	},
 	[EVSCHED_STMT_SERIES_SHARE] = {
 		SPI_OK_SELECT, 1, {INT8OID},
@@ -657,10 +662,21 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"SELECT FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
 		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
 	},
+	[EVSCHED_STMT_WATCH_KNOWN] = {
+		SPI_OK_SELECT, 2, {TEXTOID, TEXTOID},
+		"SELECT FROM evsched.recurrence WHERE channel OPERATOR(pg_catalog.=) $1"
+		" UNION ALL SELECT FROM evsched.recurrence WHERE path OPERATOR(pg_catalog.=) $2"
+	},
 	/* By the two indexes: there may be many series beside them. */
+	[EVSCHED_STMT_WATCH_COUNT] = {
+		SPI_OK_SELECT, 0, {0},
+		"SELECT FROM evsched.recurrence WHERE channel IS NOT NULL"
+		" UNION ALL SELECT FROM evsched.recurrence WHERE path IS NOT NULL"
+	},
 	[EVSCHED_STMT_WATCH_LIST] = {
 		SPI_OK_SELECT, 0, {0},
-		"SELECT c.id, c.channel, c.path, e.queue, e.owner, coalesce(e.paused, false)"
+		"SELECT c.id, c.channel, c.path, e.queue, e.owner, coalesce(e.paused, false),"
+		" coalesce(pg_catalog.octet_length(e.command), 0)"
 		" FROM (SELECT id, channel, NULL AS path FROM evsched.recurrence WHERE channel IS NOT NULL"
 		" UNION ALL SELECT id, NULL, path FROM evsched.recurrence WHERE path IS NOT NULL) c"
 		" JOIN evsched.event e ON e.id OPERATOR(pg_catalog.=) c.id"

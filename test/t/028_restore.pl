@@ -528,6 +528,34 @@ $target->safe_psql('postgres', 'CREATE ROLE carol LOGIN');
 fires('auto4', $listener, qw(carol carol));
 $listener->quit;
 
+# A database that watches the same channel keeps its watch, and gets all other series.
+$source->safe_psql('postgres', 'CREATE DATABASE watching');
+$source->safe_psql('watching', <<'SQL');
+CREATE EXTENSION evsched;
+SELECT evsched.every('1 hour', 'SELECT 1', key => 'hourly');
+SELECT evsched.watch_channel('news', 'SELECT 1');
+SELECT evsched.cron('@daily', 'SELECT 1', key => 'daily');
+SQL
+dump_as('watching', 'plain-watching', '--data-only');
+$target->safe_psql('postgres', 'CREATE DATABASE watched');
+$target->safe_psql('watched',  <<'SQL');
+CREATE EXTENSION evsched;
+ALTER SEQUENCE evsched.event_id_seq RESTART 1000000;
+SQL
+my $news = $target->safe_psql('watched', q(SELECT evsched.watch_channel('news', 'SELECT 2')));
+restore_into($target, 'watched', 'plain-watching');
+is($target->safe_psql('watched', q(SELECT id FROM evsched.series WHERE channel = 'news')),
+	$news, 'a channel that is watched already stays with its watch');
+is($target->safe_psql('watched', q(SELECT string_agg(key, ' ' ORDER BY key) FROM evsched.series)),
+	'daily hourly', 'the other series are there');
+is( $target->safe_psql(
+		'watched', q(SELECT evsched.every('2 hours', 'SELECT 1', key => 'hourly')
+		= (SELECT id FROM evsched.series WHERE key = 'hourly' AND period = '1 hour'))),
+	't',
+	'a series can be posted in the place of one');
+is($target->safe_psql('watched', q(SELECT period FROM evsched.series WHERE key = 'hourly')),
+	'02:00:00', 'with its period');
+
 # A server without the library loaded takes it, too.
 $target->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
 $target->restart;
