@@ -3,11 +3,11 @@
  *		The background process of a database, the only one that decides who
  *		gets what, and when.
  *
- * Its loop: look at the queues that were touched or whose time has come, deal
- * with the leases that are over, take in some of what is watched, and sleep until
- * the next of these.  No part waits; evsched_timer_sleep is the one place that does.  An error ends the
- * process and the launcher starts another, which finds leases and listeners in
- * shared memory as they were.
+ * Its loop: deal with the leases that are over, take in some of what is watched,
+ * look at the queues that were touched or whose time has come, and sleep until the
+ * next of these.  No part waits; evsched_timer_sleep is the one place that does.
+ * An error ends the process and the launcher starts another, which finds leases and
+ * listeners in shared memory as they were.
  */
 #include "postgres.h"
 
@@ -325,7 +325,12 @@ refit_pools(void)
 static void
 look_again(void)
 {
+	bool		was_current = current;
+
 	leave_if_gone();
+	/* Who waits for an update has nothing open and listens to nothing: the next one. */
+	if (was_current && !current)
+		proc_exit(0);
 	if (current)
 		evsched_command_refresh();
 	evsched_watch_look_again();
