@@ -44,17 +44,19 @@ evsched_timer_start(void)
 void
 evsched_timer_watch(const int *fds, int n)
 {
-	/* Servers before 19 cannot take one out of a set. */
-	WaitEventSet *old = wait_set;
-
+	/*
+	 * Servers before 19 cannot take one out of a set.  The old one goes first: of the
+	 * files that the server lets extensions open, the caller's may leave no other.
+	 */
+	if (wait_set != NULL)
+		FreeWaitEventSet(wait_set);
+	wait_set = NULL;
 	wait_set = evsched_create_wait_set(NUM_EVENTS + n);
 	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	add_clock();
 	for (int i = 0; i < n; i++)
 		AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, fds[i], NULL, NULL);
-	if (old != NULL)
-		FreeWaitEventSet(old);
 }
 
 /* Sleeps until then, or for ever where that is DT_NOEND. */
