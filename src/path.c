@@ -3,8 +3,10 @@
  *		A FIFO or a unix socket that the scheduler reads.
  *
  * Looked at by sessions, too; opened and read by the scheduler, outside a
- * transaction.  Nothing waits, and nothing raises an error: what cannot be opened
- * is tried again later and later, and told once until it can.
+ * transaction.  Nothing raises an error: what cannot be opened is tried again later
+ * and later, and told once until it can.  Nothing waits for a writer; to look at a
+ * path and to open it takes as long as its file system does, for ever where that is
+ * a remote one that hangs.
  */
 #include "postgres.h"
 
@@ -20,10 +22,14 @@
 #define FIRST_PAUSE_MS	100
 #define LONGEST_PAUSE_MS	60000
 
+/* So many empty connections in a row are told. */
+#define EMPTY_TOLD		3
+
 #define NOT_ONE_HINT	"Make it again, or cancel the watch."
 
 static int	open_fifo(const char *name);
 static int	connect_to(const char *name);
+static void see_end(EvschedPath *path, int64 clock);
 
 /* What is there, behind symbolic links. */
 EvschedPathKind
@@ -95,6 +101,7 @@ evsched_path_open(EvschedPath *path, int64 clock)
 		return false;
 	path->device = found.st_dev;
 	path->inode = found.st_ino;
+	path->opened_at = clock;
 	path->retry_at = PG_INT64_MAX;
 	return true;
 }
@@ -136,7 +143,7 @@ evsched_path_read(EvschedPath *path, char *buffer, int size, int64 clock)
 	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		return 0;
 	if (got == 0)
-		evsched_path_fail(path, NULL, NULL, clock);
+		see_end(path, clock);
 	else
 		evsched_path_fail(path, strerror(errno), NOT_ONE_HINT, clock);
 	return 0;
@@ -147,17 +154,25 @@ void
 evsched_path_recover(EvschedPath *path)
 {
 	path->failed = false;
+	path->num_empty = 0;
 	path->pause_ms = FIRST_PAUSE_MS;
 }
 
-/* Closes it, tells why (once, and unless there is nothing to tell), tries again later. */
+/* Closes it, and has it tried again later. */
 void
-evsched_path_fail(EvschedPath *path, const char *message, const char *hint, int64 clock)
+evsched_path_lose(EvschedPath *path, int64 clock)
 {
 	evsched_path_close(path);
 	path->retry_at = clock + path->pause_ms * INT64CONST(1000);
 	path->pause_ms = Min(path->pause_ms * 2, LONGEST_PAUSE_MS);
-	if (path->failed || message == NULL)
+}
+
+/* The same, and tells why, once. */
+void
+evsched_path_fail(EvschedPath *path, const char *message, const char *hint, int64 clock)
+{
+	evsched_path_lose(path, clock);
+	if (path->failed)
 		return;
 	path->failed = true;
 	ereport(LOG,
@@ -207,4 +222,22 @@ connect_to(const char *name)
 	close(fd);
 	errno = save_errno;
 	return -1;
+}
+
+/*
+ * A socket's other end has gone.  Who has stayed a while was no failure, though he
+ * said nothing; who accepts and closes at once is.
+ */
+static void
+see_end(EvschedPath *path, int64 clock)
+{
+	if (clock - path->opened_at > path->pause_ms * INT64CONST(1000))
+		evsched_path_recover(path);
+	else
+		path->num_empty++;
+	if (path->num_empty >= EMPTY_TOLD)
+		evsched_path_fail(path, "each connection is closed at once, without a byte",
+						  "The program that listens on it must keep what it accepts.", clock);
+	else
+		evsched_path_lose(path, clock);
 }

@@ -24,6 +24,8 @@ typedef struct EvschedPath
 	ino_t		inode;
 	bool		is_socket;
 	bool		failed;			/* and that was told */
+	int			num_empty;		/* connections in a row that ended soon, without a byte */
+	int64		opened_at;		/* µs, monotonic */
 	int			pause_ms;		/* before it is opened after the next failure */
 	int64		retry_at;		/* µs, monotonic; when open PG_INT64_MAX */
 } EvschedPath;
@@ -38,6 +40,7 @@ extern void evsched_path_close(EvschedPath *path);
 extern bool evsched_path_is_current(const EvschedPath *path);
 extern int	evsched_path_read(EvschedPath *path, char *buffer, int size, int64 clock);
 extern void evsched_path_recover(EvschedPath *path);
+extern void evsched_path_lose(EvschedPath *path, int64 clock);
 extern void evsched_path_fail(EvschedPath *path, const char *message, const char *hint,
 							  int64 clock);
 

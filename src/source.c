@@ -15,12 +15,9 @@
 
 #include "guc.h"
 
-/* What one intake holds: a turn waits for no more. */
-#define MAX_READS			16
-#define MAX_BYTES			(4 * EVSCHED_PIECE_BYTES)
-
 /* A channel's notifications that wait; those beyond are dropped. */
 #define MAX_BACKLOG			10000
+#define MAX_BACKLOG_BYTES	(8 * 1024 * 1024)
 
 /* How often it is told at most that some were. */
 #define DROPPED_TOLD_US		(60 * USECS_PER_SEC)
@@ -59,6 +56,9 @@ evsched_source_make(int64 watch, const char *channel, const char *path, int64 cl
 	source->share = burst();
 	source->refilled_at = clock;
 	source->channel = channel != NULL ? pstrdup(channel) : NULL;
+	if (channel != NULL)
+		source->memory = AllocSetContextCreate(TopMemoryContext, "evsched backlog",
+											   ALLOCSET_SMALL_SIZES);
 	dlist_init(&source->backlog);
 	evsched_path_init(&source->path, path != NULL ? pstrdup(path) : NULL, clock);
 	MemoryContextSwitchTo(context);
@@ -68,12 +68,11 @@ evsched_source_make(int64 watch, const char *channel, const char *path, int64 cl
 void
 evsched_source_free(EvschedSource *source)
 {
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &source->backlog)
-		pfree(dlist_container(Notification, node, iter.cur));
 	if (source->channel != NULL)
+	{
+		MemoryContextDelete(source->memory);
 		pfree(source->channel);
+	}
 	else
 	{
 		evsched_path_close(&source->path);
@@ -86,18 +85,20 @@ evsched_source_free(EvschedSource *source)
 void
 evsched_source_hear(EvschedSource *source, const char *payload)
 {
+	int			bytes = strlen(payload) + 1;
 	Notification *notification;
 
-	if (source->num_backlog == MAX_BACKLOG)
+	if (source->num_backlog == MAX_BACKLOG ||
+		source->backlog_bytes + bytes > MAX_BACKLOG_BYTES)
 	{
 		source->num_dropped++;
 		return;
 	}
-	notification = MemoryContextAlloc(TopMemoryContext,
-									  offsetof(Notification, payload) + strlen(payload) + 1);
-	strcpy(notification->payload, payload);
+	notification = MemoryContextAlloc(source->memory, offsetof(Notification, payload) + bytes);
+	memcpy(notification->payload, payload, bytes);
 	dlist_push_tail(&source->backlog, &notification->node);
 	source->num_backlog++;
+	source->backlog_bytes += bytes;
 }
 
 /* What is to be waited for until there is more to read; -1: nothing. */
@@ -140,8 +141,9 @@ evsched_source_next_time(const EvschedSource *source, int64 clock)
 bool
 evsched_intake_is_full(const EvschedIntake *intake)
 {
-	return intake->num_pieces == EVSCHED_INTAKE_PIECES || intake->num_reads == MAX_READS ||
-		intake->num_bytes >= MAX_BYTES;
+	return intake->num_pieces == EVSCHED_INTAKE_PIECES ||
+		intake->num_reads == EVSCHED_INTAKE_READS ||
+		intake->num_bytes >= EVSCHED_INTAKE_BYTES;
 }
 
 static void
@@ -153,10 +155,14 @@ take_notifications(EvschedSource *source, EvschedIntake *intake)
 													 dlist_pop_head_node(&source->backlog));
 
 		source->num_backlog--;
+		source->backlog_bytes -= strlen(notification->payload) + 1;
 		add_piece(source, intake,
 				  evsched_piece_of_notification(source->watch, notification->payload));
 		pfree(notification);
 	}
+	/* What a flood has taken is given back. */
+	if (source->num_backlog == 0)
+		MemoryContextReset(source->memory);
 	tell_dropped(source, intake->clock);
 }
 
@@ -191,7 +197,6 @@ take_bytes(EvschedSource *source, EvschedIntake *intake)
 	source->num_rest = cut;
 	if (n > cut)
 		add_piece(source, intake, evsched_piece_of_bytes(source->watch, bytes, n - cut));
-	intake->num_bytes += n - cut;
 	pfree(bytes);
 }
 
@@ -199,6 +204,7 @@ static void
 add_piece(EvschedSource *source, EvschedIntake *intake, Jsonb *payload)
 {
 	intake->pieces[intake->num_pieces++] = (EvschedPiece) {source->watch, payload};
+	intake->num_bytes += VARSIZE(payload) + source->command_bytes;
 	source->share -= SHARE_OF_ONE;
 	source->exhausted = source->share < SHARE_OF_ONE;
 }
@@ -216,7 +222,8 @@ tell_dropped(EvschedSource *source, int64 clock)
 	ereport(LOG,
 			(errmsg("evsched dropped " INT64_FORMAT " notifications on channel \"%s\"",
 					source->num_dropped, source->channel),
-			 errdetail("%d were waiting already.", MAX_BACKLOG),
+			 errdetail("No more than %d, or %d kB, wait.", MAX_BACKLOG,
+					   MAX_BACKLOG_BYTES / 1024),
 			 errhint("Notify less often, or raise evsched.max_watch_rate.")));
 	source->num_dropped = 0;
 	source->dropped_since = 0;

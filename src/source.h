@@ -10,7 +10,10 @@
 #include "path.h"
 #include "piece.h"
 
+/* What one intake holds at most: a turn waits for no more. */
 #define EVSCHED_INTAKE_PIECES	100
+#define EVSCHED_INTAKE_READS	16
+#define EVSCHED_INTAKE_BYTES	(4 * EVSCHED_PIECE_BYTES)
 
 /* What is to be entered as an occurrence of a watch. */
 typedef struct EvschedPiece
@@ -26,7 +29,7 @@ typedef struct EvschedIntake
 	EvschedPiece pieces[EVSCHED_INTAKE_PIECES];
 	int			num_pieces;
 	int			num_reads;
-	int			num_bytes;
+	int			num_bytes;		/* of payloads and commands: each piece is entered with both */
 } EvschedIntake;
 
 typedef struct EvschedSource
@@ -35,11 +38,14 @@ typedef struct EvschedSource
 	int64		share;			/* what it may still give */
 	int64		refilled_at;	/* µs, monotonic */
 	bool		exhausted;		/* its share is, until half of the burst is back */
+	int			command_bytes;	/* what each piece is entered with */
 
 	/* of a channel; NULL: it is a path */
 	char	   *channel;
+	MemoryContext memory;		/* of the backlog; as good as empty when that is */
 	dlist_head	backlog;		/* of notifications */
 	int			num_backlog;
+	int			backlog_bytes;
 	int64		num_dropped;
 	int64		dropped_since;	/* µs, monotonic; 0: none was */
 

@@ -19,6 +19,7 @@
 #include <poll.h>
 
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -44,11 +45,21 @@ typedef struct Row
 	char	   *queue;
 	int32		owner;
 	bool		paused;
+	int			command_bytes;
 	bool		wanted;
+	bool		known;			/* it is among the sources */
 } Row;
+
+/* Who hears a channel. */
+typedef struct Hearer
+{
+	char		channel[NAMEDATALEN];	/* the key */
+	EvschedSource *source;
+} Hearer;
 
 static bool stale = true;		/* the tables have changed */
 static List *sources = NIL;		/* of EvschedSource */
+static HTAB *hearers;			/* those of channels: the server's notifications may be many */
 static int	last;				/* the one whose turn it was */
 static bool fds_changed;		/* those that sleep shall wait for have */
 static MemoryContext intake_context;
@@ -57,8 +68,9 @@ static void see_change(Datum arg, Oid relation);
 static void refresh(int64 clock);
 static int	read_rows(Row **rows);
 static bool may_watch(const Row *row);
-static bool is_wanted(const EvschedSource *source, Row *rows, int n);
-static void reopen_if_new(EvschedSource *source, int64 clock);
+static Row *find_wanted(Row *rows, int n, int64 watch);
+static int	compare_ids(const void *a, const void *b);
+static void close_replaced(int64 clock);
 static void add(const Row *row, int64 clock);
 static void drop(EvschedSource *source);
 static void hear(const char *channel, const char *payload);
@@ -73,7 +85,10 @@ static void update_fds(void);
 void
 evsched_watch_start(void)
 {
+	HASHCTL		control = {.keysize = NAMEDATALEN,.entrysize = sizeof(Hearer)};
+
 	evsched_channel_start();
+	hearers = hash_create("evsched channels", 64, &control, HASH_ELEM | HASH_STRINGS);
 	CacheRegisterRelcacheCallback(see_change, (Datum) 0);
 	intake_context = AllocSetContextCreate(TopMemoryContext, "evsched watches",
 										   ALLOCSET_DEFAULT_SIZES);
@@ -98,7 +113,7 @@ evsched_watch_run(int64 clock)
 	if (stale)
 		refresh(clock);
 	if (sources == NIL && !fds_changed)
-		return PG_INT64_MAX;
+		return stale ? clock : PG_INT64_MAX;
 	evsched_channel_read(hear);
 	open_paths(clock);
 	find_readable();
@@ -143,10 +158,12 @@ refresh(int64 clock)
 	foreach(cell, sources)
 	{
 		EvschedSource *source = lfirst(cell);
+		Row		   *row = find_wanted(rows, n, source->watch);
 
-		if (is_wanted(source, rows, n))
+		if (row != NULL)
 		{
-			reopen_if_new(source, clock);
+			row->known = true;
+			source->command_bytes = row->command_bytes;
 			continue;
 		}
 		sources = foreach_delete_current(sources, cell);
@@ -154,13 +171,17 @@ refresh(int64 clock)
 	}
 	for (int i = 0; i < n; i++)
 	{
-		if (rows[i].wanted)
+		if (rows[i].wanted && !rows[i].known)
 			add(&rows[i], clock);
 	}
 	evsched_process_end();
+	close_replaced(clock);
 }
 
-/* All watches of the database, in the memory of the transaction, and which to watch. */
+/*
+ * All watches of the database, by id, in the memory of the transaction, and which to
+ * watch.
+ */
 static int
 read_rows(Row **rows)
 {
@@ -187,6 +208,7 @@ read_rows(Row **rows)
 		value = evsched_statement_value(i, 5, &isnull);
 		row->owner = isnull ? 0 : DatumGetInt32(value);
 		row->paused = DatumGetBool(evsched_statement_value(i, 6, &isnull));
+		row->command_bytes = DatumGetInt32(evsched_statement_value(i, 7, &isnull));
 	}
 	MemoryContextSwitchTo(context);
 	evsched_statement_end(&caller);
@@ -208,42 +230,59 @@ may_watch(const Row *row)
 		(row->path == NULL || evsched_right_reads_files(role));
 }
 
-/* Is it one of those?  Then it need not be added. */
-static bool
-is_wanted(const EvschedSource *source, Row *rows, int n)
+/* The one with that id, if it is to be watched; else NULL. */
+static Row *
+find_wanted(Row *rows, int n, int64 watch)
 {
-	for (int i = 0; i < n; i++)
-	{
-		if (rows[i].id == source->watch && rows[i].wanted)
-		{
-			rows[i].wanted = false;
-			return true;
-		}
-	}
-	return false;
+	Row			key = {.id = watch};
+	Row		   *row = bsearch(&key, rows, n, sizeof(Row), compare_ids);
+
+	return row != NULL && row->wanted ? row : NULL;
 }
 
-/* What has its name now may be another thing. */
-static void
-reopen_if_new(EvschedSource *source, int64 clock)
+static int
+compare_ids(const void *a, const void *b)
 {
-	if (source->path.fd < 0 || evsched_path_is_current(&source->path))
-		return;
-	evsched_path_fail(&source->path, NULL, NULL, clock);
-	fds_changed = true;
+	int64		one = ((const Row *) a)->id;
+	int64		other = ((const Row *) b)->id;
+
+	return (one > other) - (one < other);
+}
+
+/* What has the name of an open path now may be another thing: it is opened instead. */
+static void
+close_replaced(int64 clock)
+{
+	ListCell   *cell;
+
+	foreach(cell, sources)
+	{
+		EvschedSource *source = lfirst(cell);
+
+		if (source->path.fd < 0 || evsched_path_is_current(&source->path))
+			continue;
+		evsched_path_lose(&source->path, clock);
+		fds_changed = true;
+	}
 }
 
 /* Inside a transaction. */
 static void
 add(const Row *row, int64 clock)
 {
+	EvschedSource *source = evsched_source_make(row->id, row->channel, row->path, clock);
 	MemoryContext context;
 
+	source->command_bytes = row->command_bytes;
 	if (row->channel != NULL)
+	{
+		Hearer	   *hearer = hash_search(hearers, row->channel, HASH_ENTER, NULL);
+
+		hearer->source = source;
 		evsched_channel_listen(row->channel);
+	}
 	context = MemoryContextSwitchTo(TopMemoryContext);
-	sources = lappend(sources,
-					  evsched_source_make(row->id, row->channel, row->path, clock));
+	sources = lappend(sources, source);
 	MemoryContextSwitchTo(context);
 }
 
@@ -252,7 +291,10 @@ static void
 drop(EvschedSource *source)
 {
 	if (source->channel != NULL)
+	{
+		hash_search(hearers, source->channel, HASH_REMOVE, NULL);
 		evsched_channel_unlisten(source->channel);
+	}
 	else
 		fds_changed = true;
 	evsched_source_free(source);
@@ -261,15 +303,10 @@ drop(EvschedSource *source)
 static void
 hear(const char *channel, const char *payload)
 {
-	ListCell   *cell;
+	const Hearer *hearer = hash_search(hearers, channel, HASH_FIND, NULL);
 
-	foreach(cell, sources)
-	{
-		EvschedSource *source = lfirst(cell);
-
-		if (source->channel != NULL && strcmp(source->channel, channel) == 0)
-			evsched_source_hear(source, payload);
-	}
+	if (hearer != NULL)
+		evsched_source_hear(hearer->source, payload);
 }
 
 /* Those whose time has come. */

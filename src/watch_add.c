@@ -25,12 +25,20 @@
 #define CHANNEL_BYTES		(NAMEDATALEN - 1)
 #define LOST_PATH_COLUMNS	2
 
+/* Each job gets a copy, written by the scheduler, for which all others wait. */
+#define MAX_COMMAND_BYTES	65536
+
+/* The server looks at every notification, and at every channel listened to, for each other. */
+#define MAX_WATCHES			1000
+
 static char *channel_arg(FunctionCallInfo fcinfo);
 static char *path_arg(FunctionCallInfo fcinfo);
 static void require_source(const char *path);
+static text *command_arg(FunctionCallInfo fcinfo, int n);
 static int64 add_watch(text *command, const char *channel, const char *path,
 					   const char *function);
 static const char *find_other_name(const char *path);
+static void refuse_too_many(void);
 static void refuse_second(const char *channel, const char *path, const char *other);
 
 PG_FUNCTION_INFO_V1(evsched_sql_watch_channel);
@@ -42,7 +50,7 @@ Datum
 evsched_sql_watch_channel(PG_FUNCTION_ARGS)
 {
 	const char *channel = channel_arg(fcinfo);
-	text	   *command = evsched_job_command(fcinfo, 1, "command");
+	text	   *command = command_arg(fcinfo, 1);
 
 	PG_RETURN_INT64(add_watch(command, channel, NULL, "evsched.watch_channel()"));
 }
@@ -52,7 +60,7 @@ Datum
 evsched_sql_watch_path(PG_FUNCTION_ARGS)
 {
 	const char *path = path_arg(fcinfo);
-	text	   *command = evsched_job_command(fcinfo, 1, "command");
+	text	   *command = command_arg(fcinfo, 1);
 
 	if (!evsched_right_reads_files(GetUserId()))
 		ereport(ERROR,
@@ -123,6 +131,19 @@ path_arg(FunctionCallInfo fcinfo)
 	return path;
 }
 
+/* A command that is not too long; raises 22023. */
+static text *
+command_arg(FunctionCallInfo fcinfo, int n)
+{
+	text	   *command = evsched_job_command(fcinfo, n, "command");
+
+	if (VARSIZE_ANY_EXHDR(command) > MAX_COMMAND_BYTES)
+		evsched_arg_refuse(psprintf("command of a watch is longer than %d bytes",
+									MAX_COMMAND_BYTES),
+						   "Put it into a function, and call that.");
+	return command;
+}
+
 /* Raises 58P01, or what else is wrong, unless it is there, 42809 unless it can be watched. */
 static void
 require_source(const char *path)
@@ -176,6 +197,8 @@ add_watch(text *command, const char *channel, const char *path, const char *func
 	values[2] = path != NULL ? CStringGetTextDatum(path) : (Datum) 0;
 	evsched_statement_begin(&caller);
 	evsched_statement_run(EVSCHED_STMT_WATCH_FORGET, &values[1], &nulls[1]);
+	if (evsched_statement_read(EVSCHED_STMT_WATCH_COUNT, NULL) >= MAX_WATCHES)
+		refuse_too_many();
 	other = path != NULL ? find_other_name(path) : NULL;
 	if (other != NULL ||
 		evsched_statement_run(EVSCHED_STMT_WATCH_ADD, values, nulls) == 0)
@@ -203,6 +226,15 @@ find_other_name(const char *path)
 			return other;
 	}
 	return NULL;
+}
+
+static void
+refuse_too_many(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("a database has no more than %d watches", MAX_WATCHES),
+			 errhint("Cancel some, or let one channel stand for many, with a payload that tells which.")));
 }
 
 static void

@@ -337,7 +337,16 @@ story(
 			is( sqlstate($jobs->admin, call('watch_path', path => $_->[0], command => 'SELECT 1')),
 				$_->[1], $_->[2]);
 		}
+		my $long = call('watch_channel', channel => 'long', command => 'SELECT 1' . ' ' x 65_536);
+		is(sqlstate($jobs->admin, $long), '22023', 'a command of more than 64 kB');
 		is($jobs->sql('SELECT count(*) FROM evsched.series'), 1, 'there is one');
+
+		# No more than 1,000.
+		$jobs->sql('BEGIN');
+		$jobs->sql(q(SELECT evsched.watch_channel('c' || g, 'SELECT 1') FROM generate_series(1, 999) g));
+		is(sqlstate($jobs->admin, q(SELECT evsched.watch_channel('one too many', 'SELECT 1'))),
+			'53400', 'the 1,001st');
+		$jobs->sql('ROLLBACK');
 
 		# One that becomes another name of it later is not read.
 		my $late = fifo('late');
@@ -456,6 +465,20 @@ story(
 		is($jobs->sql(q(SELECT ok FROM evsched.check() WHERE item = 'watches')), 't', 'is in order');
 		my $log = substr(slurp_file($server->logfile), $offset);
 		is(scalar(() = $log =~ /cannot watch/g), 1, 'that was told once');
+
+		# Who takes every call and says nothing; the one whom he has let wait was no failure.
+		my $at_once = qr/cannot watch "\Q$path\E": each connection is closed at once/;
+		for my $time ('first', 'second')
+		{
+			$offset = -s $server->logfile;
+			close($peer);
+			close($peer = $accept->($socket)) for 1 .. 3;
+			$server->wait_for_log($at_once, $offset);
+			pass("a peer that closes at once is told of, the $time time");
+			$peer = $accept->($socket);
+			my $since = time;
+			wait_until(sub { time > $since + 3 }, 'the connection to be longer than the pause was');
+		}
 
 		my $text = encode('UTF-8', "\x{20ac}" x 50_000);
 		$jobs->sql('TRUNCATE incoming');
@@ -605,6 +628,105 @@ story(
 		pass('what is too much is dropped, and told');
 	});
 kill('KILL', $writer) if $writer;
+
+# What waits has a bound in bytes, too, and its memory is given back.
+story(
+	'a flood',
+	sub {
+		my $watch = channel_watch('flood');
+		wait_listening($watch, 'flood');
+		$jobs->set('evsched.max_watch_rate' => 1);
+		my $offset = -s $server->logfile;
+		$jobs->sql("UPDATE evsched.event SET command = 'SELECT 1' WHERE id = $watch");
+		$jobs->sql(q(SELECT pg_notify('flood', rpad(g::text, 7900)) FROM generate_series(1, 2000) g));
+		$jobs->set('evsched.max_watch_rate' => 1_000_000);
+		$server->wait_for_log(qr/dropped \d+ notifications on channel "flood"/, $offset);
+		my ($n) = slurp_file($server->logfile, $offset) =~ /dropped (\d+) notifications on channel "flood"/;
+		cmp_ok($n, '>=', 900, 'no more than 8 MB wait');
+		cmp_ok($n, '<=', 1000, 'but so much does');
+		$offset = -s $server->logfile;
+		$jobs->sql('SELECT pg_log_backend_memory_contexts(' . scheduler_pid($server) . ')');
+		$server->wait_for_log(qr/evsched backlog: \d+ total/, $offset);
+		my ($bytes) = slurp_file($server->logfile, $offset) =~ /evsched backlog: (\d+) total/;
+		cmp_ok($bytes, '<', 65_536, 'and when they are gone, so is their memory');
+	});
+
+# A round of the scheduler has a bound in bytes: of what comes in, and of the command.
+story(
+	'much at a time',
+	sub {
+		my $news = channel_watch('news');
+		my $long = channel_watch('long', command => 'SELECT 1 /*' . 'x' x 65_000 . '*/');
+		my $pid  = scheduler_pid($server);
+		wait_listening($news, 'news');
+
+		# How many ids were given when the next round has read.
+		for ([ 'news', 'rpad(g::text, 7900)' ], [ 'long', 'g::text' ])
+		{
+			my ($channel, $payload) = @$_;
+			my $last = 'SELECT last_value FROM evsched.event_id_seq';
+			stop_at($server, $pid, 'watch read');
+			$jobs->sql("SELECT pg_notify('$channel', $payload) FROM generate_series(1, 100) g");
+			wait_stopped($server, $pid);
+			stop_at($server, $pid, 'watch read');
+			my $n = -$jobs->sql($last);
+			go_on($server, $pid);
+			wait_stopped($server, $pid);
+			$n += $jobs->sql($last);
+			# A process is given 32 at a time.
+			cmp_ok($n, '<=', 64, "a round does not take all of channel $channel");
+			go_on($server, $pid);
+			$jobs->becomes("SELECT count(*) FROM evsched.event WHERE id <> recurring", 0, 'all is run');
+		}
+	});
+
+# The scheduler that finds another version of the extension leaves everything alone.
+story(
+	'an update that is to come',
+	sub {
+		my $path = fifo('update');
+		path_watch($path);
+		becomes_read($path, 1, 'it is watched');
+		my $pid     = scheduler_pid($server);
+		my $version = $jobs->sql(q(SELECT extversion FROM pg_extension WHERE extname = 'evsched'));
+		my $become  = sub {
+			my ($version, $change) = @_;
+			$jobs->sql('BEGIN');
+			$jobs->sql("UPDATE pg_extension SET extversion = '$version' WHERE extname = 'evsched'");
+			$jobs->sql($change);
+			$jobs->sql('COMMIT');
+		};
+		$become->('0.2.0', q(INSERT INTO evsched.queue (name) VALUES ('sign')));
+		becomes_read($path, 0, 'while the extension is of another version, it is not');
+		new_scheduler($server, $pid);
+		$become->($version, q(DELETE FROM evsched.queue WHERE name = 'sign'));
+		becomes_read($path, 1, 'then again');
+	});
+
+# More paths than the server has files for.
+story(
+	'too many paths',
+	sub {
+		my $files = $jobs->sql('SHOW max_files_per_process');
+		my $limit = sub {
+			$jobs->sql("ALTER SYSTEM SET max_files_per_process = $_[0]");
+			$server->restart;
+			$jobs->reconnect;
+		};
+		my @paths = map { fifo("many$_") } 1 .. 30;
+		$limit->(64);
+		my $pid    = new_scheduler($server, 0);
+		my $offset = -s $server->logfile;
+		my @ids    = map { path_watch($_) } @paths;
+		$server->wait_for_log(qr/cannot watch ".*": Too many open files/, $offset);
+		my $id = $jobs->enqueue('SELECT 1');
+		$jobs->has_runs($id, 'succeeded', 'what does not fit stops nothing else');
+		is(scheduler_pid($server), $pid, 'nor the scheduler');
+		$jobs->sql("SELECT evsched.cancel($_)") for @ids[ 0 .. 24 ];
+		becomes_read($paths[29], 1, 'what did not fit is tried again');
+		$jobs->sql("SELECT evsched.cancel($_)") for @ids[ 25 .. 29 ];
+		$limit->($files);
+	});
 
 # What dies, and what comes after it.
 story(
