@@ -190,17 +190,16 @@ is_known(Relation relation, HeapTuple tuple)
 static bool
 is_known_series(Datum *values, const bool *nulls)
 {
-	Datum		watched[] = {
-		nulls[CHANNEL_COLUMN] ? CStringGetTextDatum("") : values[CHANNEL_COLUMN],
-		nulls[PATH_COLUMN] ? CStringGetTextDatum("") : values[PATH_COLUMN]
-	};
 	EvschedCaller caller;
 	bool		known;
 
 	evsched_statement_begin(&caller);
 	known = (!nulls[0] && evsched_statement_read(EVSCHED_STMT_SERIES_KNOWN, values) > 0) ||
-		((!nulls[CHANNEL_COLUMN] || !nulls[PATH_COLUMN]) &&
-		 evsched_statement_read(EVSCHED_STMT_WATCH_KNOWN, watched) > 0);
+		(!nulls[CHANNEL_COLUMN] &&
+		 evsched_statement_run_now(EVSCHED_STMT_WATCH_HOLD_CHANNEL, &values[CHANNEL_COLUMN],
+								   NULL) > 0) ||
+		(!nulls[PATH_COLUMN] &&
+		 evsched_statement_run_now(EVSCHED_STMT_WATCH_HOLD_PATH, &values[PATH_COLUMN], NULL) > 0);
 	evsched_statement_end(&caller);
 	return known;
 }

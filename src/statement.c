@@ -662,10 +662,14 @@ static const Text texts[EVSCHED_NUM_STATEMENTS] = {
 		"SELECT FROM evsched.rule_slot WHERE rule_set OPERATOR(pg_catalog.=) $1"
 		" AND name OPERATOR(pg_catalog.=) $2 AND nth OPERATOR(pg_catalog.=) $3"
 	},
-	[EVSCHED_STMT_WATCH_KNOWN] = {
-		SPI_OK_SELECT, 2, {TEXTOID, TEXTOID},
-		"SELECT FROM evsched.recurrence WHERE channel OPERATOR(pg_catalog.=) $1"
-		" UNION ALL SELECT FROM evsched.recurrence WHERE path OPERATOR(pg_catalog.=) $2"
+	/* They wait for who gives it up. */
+	[EVSCHED_STMT_WATCH_HOLD_CHANNEL] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT FROM evsched.recurrence WHERE channel OPERATOR(pg_catalog.=) $1 FOR KEY SHARE"
+	},
+	[EVSCHED_STMT_WATCH_HOLD_PATH] = {
+		SPI_OK_SELECT, 1, {TEXTOID},
+		"SELECT FROM evsched.recurrence WHERE path OPERATOR(pg_catalog.=) $1 FOR KEY SHARE"
 	},
 	/* By the two indexes: there may be many series beside them. */
 	[EVSCHED_STMT_WATCH_COUNT] = {
