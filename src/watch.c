@@ -20,7 +20,6 @@
 
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -64,7 +63,7 @@ static int	last;				/* the one whose turn it was */
 static bool fds_changed;		/* those that sleep shall wait for have */
 static MemoryContext intake_context;
 
-static void see_change(Datum arg, Oid relation);
+static void see_change(void);
 static void refresh(int64 clock);
 static int	read_rows(Row **rows);
 static bool may_watch(const Row *row);
@@ -89,7 +88,7 @@ evsched_watch_start(void)
 
 	evsched_channel_start();
 	hearers = hash_create("evsched channels", 64, &control, HASH_ELEM | HASH_STRINGS);
-	CacheRegisterRelcacheCallback(see_change, (Datum) 0);
+	evsched_store_on_change(see_change);
 	intake_context = AllocSetContextCreate(TopMemoryContext, "evsched watches",
 										   ALLOCSET_DEFAULT_SIZES);
 }
@@ -136,10 +135,9 @@ evsched_watch_run(int64 clock)
 
 /* A table has changed: perhaps one of ours. */
 static void
-see_change(Datum arg, Oid relation)
+see_change(void)
 {
-	if (relation == InvalidOid || evsched_store_is_setting(relation))
-		stale = true;
+	stale = true;
 }
 
 /* Opens and closes what has changed. */
