@@ -283,6 +283,8 @@ $server->safe_psql('postgres', 'CREATE DATABASE other');
 $server->safe_psql('other', 'CREATE EXTENSION evsched');
 new_scheduler($server, 0, 'other');
 my $other = session($server, 'other', dbname => 'other');
+wait_until(sub { $other->sql(q(SELECT count(*) FROM evsched.stat_queue WHERE queue = 'default')) == 1 },
+	'its scheduler to have begun');
 $other->sql(q(SELECT evsched.post('1', '1 h', 'failing')));
 $other->sql(q(SELECT evsched.post('1', '1 h', 'there')));
 is_deeply(
