@@ -196,9 +196,7 @@ put_rule(const char *set, int32 owner, const NewRule *rule, const char *search_p
 	int64		id;
 
 	if (!replaced && evsched_statement_run(EVSCHED_STMT_RULE_ADD, values, nulls) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access due to concurrent update")));
+		evsched_store_refuse_stale();
 	id = DatumGetInt64(evsched_statement_value(0, 1, &isnull));
 	if (DatumGetInt32(evsched_statement_value(0, 2, &isnull)) > MAX_RULES)
 		evsched_arg_refuse(psprintf("a rule set has no more than %d rules", MAX_RULES),

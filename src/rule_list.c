@@ -42,9 +42,9 @@ static void end_transaction(XactEvent event, void *arg);
 static EvschedRuleSet *look_up(const char *name);
 static void start_again(void);
 static EvschedRuleSet *read_list(const char *name);
-static bool read_set(EvschedRuleSet *set);
-static void read_grants(EvschedRuleSet *set);
-static void read_rules(EvschedRuleSet *set);
+static bool read_set(EvschedRuleSet *set, MemoryContext context);
+static void read_grants(EvschedRuleSet *set, MemoryContext context);
+static void read_rules(EvschedRuleSet *set, MemoryContext context);
 static void read_rule(EvschedRule *rule, uint64 row);
 
 void
@@ -190,74 +190,67 @@ start_again(void)
 static EvschedRuleSet *
 read_list(const char *name)
 {
-	EvschedRuleSet *set = palloc0(sizeof(EvschedRuleSet));
-
-	set->name = pstrdup(name);
-	if (!read_set(set))
-		return NULL;
-	read_grants(set);
-	read_rules(set);
-	return set;
-}
-
-static bool
-read_set(EvschedRuleSet *set)
-{
 	MemoryContext context = CurrentMemoryContext;
-	Datum		value = CStringGetTextDatum(set->name);
+	EvschedRuleSet *set = palloc0(sizeof(EvschedRuleSet));
 	EvschedCaller caller;
 	bool		found;
 
+	set->name = pstrdup(name);
 	evsched_statement_begin(&caller);
-	found = evsched_statement_read(EVSCHED_STMT_RULE_SET_FIND, &value) > 0;
+	found = read_set(set, context);
 	if (found)
 	{
-		MemoryContext spi_context = MemoryContextSwitchTo(context);
-		bool		isnull;
-		Datum		function = evsched_statement_value(0, 2, &isnull);
-
-		set->slot_function = isnull ? NULL : TextDatumGetCString(function);
-		if (!isnull)
-			set->slot_path = TextDatumGetCString(evsched_statement_value(0, 3, &isnull));
-		set->owner = DatumGetInt32(evsched_statement_value(0, 1, &isnull));
-		MemoryContextSwitchTo(spi_context);
+		read_grants(set, context);
+		read_rules(set, context);
 	}
 	evsched_statement_end(&caller);
-	return found;
+	return found ? set : NULL;
+}
+
+static bool
+read_set(EvschedRuleSet *set, MemoryContext context)
+{
+	Datum		value = CStringGetTextDatum(set->name);
+	MemoryContext spi_context;
+	bool		isnull;
+	Datum		function;
+
+	if (evsched_statement_read(EVSCHED_STMT_RULE_SET_FIND, &value) == 0)
+		return false;
+	spi_context = MemoryContextSwitchTo(context);
+	function = evsched_statement_value(0, 2, &isnull);
+	set->slot_function = isnull ? NULL : TextDatumGetCString(function);
+	if (!isnull)
+		set->slot_path = TextDatumGetCString(evsched_statement_value(0, 3, &isnull));
+	set->owner = DatumGetInt32(evsched_statement_value(0, 1, &isnull));
+	MemoryContextSwitchTo(spi_context);
+	return true;
 }
 
 static void
-read_grants(EvschedRuleSet *set)
+read_grants(EvschedRuleSet *set, MemoryContext context)
 {
-	MemoryContext context = CurrentMemoryContext;
 	Datum		values[2] = {CStringGetTextDatum(set->name), Int32GetDatum(set->owner)};
-	EvschedCaller caller;
 	bool		isnull;
 
-	evsched_statement_begin(&caller);
 	set->num_grants = evsched_statement_read(EVSCHED_STMT_RULE_GRANT_FIND, values);
 	set->grants = MemoryContextAlloc(context, sizeof(int32) * Max(set->num_grants, 1));
 	for (int i = 0; i < set->num_grants; i++)
 		set->grants[i] = DatumGetInt32(evsched_statement_value(i, 1, &isnull));
-	evsched_statement_end(&caller);
 }
 
 static void
-read_rules(EvschedRuleSet *set)
+read_rules(EvschedRuleSet *set, MemoryContext context)
 {
-	MemoryContext context = CurrentMemoryContext;
 	Datum		values[2] = {CStringGetTextDatum(set->name), Int32GetDatum(set->owner)};
-	EvschedCaller caller;
 	MemoryContext spi_context;
 
-	evsched_statement_begin(&caller);
 	set->num_rules = evsched_statement_read(EVSCHED_STMT_RULE_LIST, values);
 	spi_context = MemoryContextSwitchTo(context);
 	set->rules = palloc0(sizeof(EvschedRule) * Max(set->num_rules, 1));
 	for (int i = 0; i < set->num_rules; i++)
 		read_rule(&set->rules[i], i);
 	MemoryContextSwitchTo(spi_context);
-	evsched_statement_end(&caller);
 }
 
 static void

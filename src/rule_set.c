@@ -126,9 +126,7 @@ evsched_rule_set_change(const char *name, Oid user, bool *slots_named)
 		evsched_statement_run(EVSCHED_STMT_RULE_SET_ADD, values, NULL);
 	}
 	if (evsched_statement_run(EVSCHED_STMT_RULE_SET_LOCK, values, NULL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access due to concurrent update")));
+		evsched_store_refuse_stale();
 	owner = DatumGetInt32(evsched_statement_value(0, 1, &isnull));
 	*slots_named = DatumGetBool(evsched_statement_value(0, 2, &isnull));
 	if (evsched_right_is_member(user, owner))

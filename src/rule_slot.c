@@ -71,10 +71,12 @@ evsched_rule_slot_may_be_due(const EvschedRuleSet *set, const EvschedRule *rule,
 bool
 evsched_rule_slot_take(const EvschedRuleSet *set, const EvschedRule *rule, TimestampTz now)
 {
-	Slot		slot = find_slot(set, rule, now);
+	Slot		slot;
 
-	if (!evsched_rule_slot_may_be_due(set, rule, now) ||
-		(set->slot_function != NULL && is_spent(set, rule, &slot)))
+	if (!evsched_rule_slot_may_be_due(set, rule, now))
+		return false;
+	slot = find_slot(set, rule, now);
+	if (set->slot_function != NULL && is_spent(set, rule, &slot))
 		return false;
 	/* Of those who come at the same time one gets the lock; who comes later sees the slot. */
 	if (!lock_slot(set->name, slot.name, slot.nth, false))

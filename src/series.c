@@ -33,7 +33,6 @@ static bool lock_series(EvschedPlan *plan, int64 series);
 static void plan_waiting(int64 series, TimestampTz at);
 static bool find_waiting(int64 series, Waiting *waiting);
 static bool is_under_way(int64 series, TimestampTz now);
-static void refuse_stale(void);
 
 /*
  * Posts a series, or puts it in the place of the one that has its key; returns the id
@@ -58,7 +57,7 @@ evsched_series_post(EvschedEntry *entry, const EvschedTerms *terms, const char *
 	{
 		evsched_statement_begin(&caller);
 		if (!evsched_plan_save(&plan, id, terms->schedule))
-			refuse_stale();
+			evsched_store_refuse_stale();
 		plan_waiting(id, first);
 		evsched_statement_end(&caller);
 	}
@@ -105,7 +104,7 @@ evsched_series_end(int64 series)
 	if (find_waiting(series, &waiting) &&
 		evsched_statement_run(EVSCHED_STMT_OCCURRENCE_REMOVE,
 							  (Datum[]) {Int64GetDatum(waiting.id)}, NULL) == 0)
-		refuse_stale();
+		evsched_store_refuse_stale();
 	evsched_statement_end(&caller);
 }
 
@@ -160,7 +159,7 @@ evsched_series_pause(int64 series, bool paused)
 		else if (evsched_statement_run(EVSCHED_STMT_OCCURRENCE_PAUSE,
 									   (Datum[]) {Int64GetDatum(waiting.id), values[1]},
 									   nulls) == 0)
-			refuse_stale();
+			evsched_store_refuse_stale();
 	}
 	if (found)
 		evsched_statement_run(paused ? EVSCHED_STMT_SERIES_PAUSE : EVSCHED_STMT_SERIES_RESUME,
@@ -217,7 +216,7 @@ plan_waiting(int64 series, TimestampTz at)
 		evsched_statement_run(EVSCHED_STMT_OCCURRENCE_ADD,
 							  (Datum[]) {values[0], values[2], values[2]}, NULL);
 	else if (evsched_statement_run(EVSCHED_STMT_OCCURRENCE_PLAN, values, NULL) == 0)
-		refuse_stale();
+		evsched_store_refuse_stale();
 }
 
 /* False: none does, for the series has ended or its times have. */
@@ -254,13 +253,4 @@ is_under_way(int64 series, TimestampTz now)
 			(evsched_shared_ready() && evsched_lease_exists(store, id));
 	}
 	return found;
-}
-
-/* What is to be changed is younger than the transaction's snapshot. */
-static void
-refuse_stale(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("could not serialize access due to concurrent update")));
 }

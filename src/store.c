@@ -112,6 +112,15 @@ evsched_store_require_current(void)
 				 errhint("Run ALTER EXTENSION evsched UPDATE; if that was done, restart the server.")));
 }
 
+/* Raises 40001, as the server does: what is to be changed is younger than the snapshot. */
+void
+evsched_store_refuse_stale(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to concurrent update")));
+}
+
 /* May the table be one of those that say how the others are to be treated? */
 bool
 evsched_store_is_setting(Oid relation)

@@ -29,6 +29,7 @@ extern EvschedStore evsched_store_here(void);
 extern EvschedStore evsched_store_lock(LOCKMODE lock);
 extern bool evsched_store_is_current(void);
 extern void evsched_store_require_current(void);
+extern void evsched_store_refuse_stale(void);
 extern bool evsched_store_is_setting(Oid relation);
 extern void evsched_store_invalidate(void);
 extern const EvschedObjects *evsched_store_objects(void);

@@ -211,9 +211,7 @@ evsched_table_change(EvschedTable *table, int64 id, EvschedDecide decide, void *
 	if (result == TM_Updated || result == TM_Deleted)
 	{
 		if (IsolationUsesXactSnapshot())
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("could not serialize access due to concurrent update")));
+			evsched_store_refuse_stale();
 		if (result == TM_Deleted || !lock_last_version(table, &failure.ctid))
 			return EVSCHED_KEEP;
 		verdict = judge(table, decide, arg);
